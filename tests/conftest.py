@@ -1,0 +1,134 @@
+"""What the tests share: the template, the servers, and the acceptance of a service.
+
+The run's first process finds out what there is (variants, Pythons) and starts the
+servers; pytest-xdist's workers are told.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from pytest_copier.plugin import CopierFixture
+
+from tests.accept import Accept
+from tests.faults.report import Report
+from tests.found import Found
+from tests.runner import Forker
+from tests.summary import Summary
+from tests.variants import Template
+
+# The arguments of tests that stand for variants.
+VARIANTS = ("variant", "url_sample", "tuning_sample", "fresh_sample")
+
+FOUND = pytest.StashKey[Found]()
+EXITS = pytest.StashKey[ExitStack]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-figures",
+        action="store_true",
+        help="write the figures of the fault tests into docs/reliability.md",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    remember_compiled_templates()
+    if hasattr(config, "workerinput"):
+        config.stash[FOUND] = Found.told(config.workerinput["found"])
+    else:
+        config.stash[EXITS] = ExitStack()
+        config.pluginmanager.register(Summary())
+        config.pluginmanager.register(Report(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist what we found."""
+    node.workerinput["found"] = find(node.config).tell()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if EXITS in config.stash:
+        config.stash[EXITS].close()
+
+
+def find(config: pytest.Config) -> Found:
+    """What was found, once in a run."""
+    if FOUND not in config.stash:
+        config.stash[FOUND] = Found.out(config.stash[EXITS])
+    return config.stash[FOUND]
+
+
+def remember_compiled_templates() -> None:
+    """Let Jinja compile a template once in a process, not once in a rendering."""
+    compile_ = jinja2.Environment.compile
+    compiled: dict[object, Any] = {}
+
+    def compile_once(
+        self: jinja2.Environment, source: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        # All that differs between the environments here; file names do not matter.
+        key = (type(self), self.trim_blocks, self.lstrip_blocks, source)
+        if key not in compiled:
+            compiled[key] = compile_(self, source, *args, **kwargs)
+        return compiled[key]
+
+    jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test for each of the variants that its argument stands for."""
+    for argument in {*VARIANTS}.intersection(metafunc.fixturenames):
+        variants = find(metafunc.config).variants[argument]
+        ids = [variant.id for variant in variants]
+        metafunc.parametrize(argument, variants, ids=ids)
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """The template's questions."""
+    with Template.open() as template:
+        yield template
+
+
+@pytest.fixture(scope="session")
+def copier_template_paths() -> list[str]:
+    """What pytest-copier renders: the template, without this repository's tests."""
+    return ["copier.yml", "includes", "template"]
+
+
+@pytest.fixture(scope="session")
+def found(pytestconfig: pytest.Config) -> Found:
+    """What the run's first process found on this machine."""
+    return find(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    """The process whose children run suites and type checks."""
+    with Forker() as forker:
+        yield forker
+
+
+@pytest.fixture(scope="session")
+def mypy_cache(pytestconfig: pytest.Config, worker_id: str) -> Path:
+    """Mypy's cache, of this worker and all runs: without it a check takes 8 s."""
+    assert pytestconfig.cache
+    return pytestconfig.cache.mkdir(f"mypy-{worker_id}")
+
+
+@pytest.fixture
+def accept(
+    copier: CopierFixture,
+    forker: Forker,
+    found: Found,
+    mypy_cache: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Accept:
+    """A callable that accepts a rendered service, or fails the test."""
+    return Accept(copier, forker, found, mypy_cache, tmp_path, request.node)

@@ -1,0 +1,109 @@
+"""A rendered service in a process of its own: uvicorn, started and stopped at will."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx2
+import jinja2
+
+from tests.servers import free_port
+from tests.variants import Variant
+
+APP = Path(__file__).with_name("app.py.jinja")
+START_TIMEOUT = 30.0
+"""Seconds until a service that starts has to answer."""
+
+
+def add_app(project: Path, variant: Variant) -> None:
+    """Render ``app.py.jinja`` into a variant's project, as its module ``faults``."""
+    is_async = variant.answers["mode"] == "async"
+    source = jinja2.Template(APP.read_text(), trim_blocks=True).render(
+        async_="async " if is_async else "",
+        await_="await " if is_async else "",
+        in_memory=variant.backend == "sqlite-memory",
+    )
+    (project / "faults.py").write_text(source)
+
+
+class Service:
+    """``uvicorn faults:app`` in the folder of a rendered project."""
+
+    def __init__(self, project: Path, environment: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = project / "service.log"
+        self._project = project
+        self.environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("DATABASE_")
+            },
+            "PYTHONPATH": "src",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self, *options: str) -> None:
+        """Start the service and wait until it lives.
+
+        RuntimeError, with what it logged, where it ends or takes too long.
+        """
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "uvicorn", "faults:app"),
+                    *(f"--port={self.port}", "--no-access-log", *options),
+                ],
+                cwd=self._project,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                httpx2.get(f"{self.url}/health/live", timeout=5)
+                return
+            except httpx2.TransportError:
+                time.sleep(0.02)
+        raise RuntimeError(f"the service does not start:\n{self.log.read_text()}")
+
+    def terminate(self) -> None:
+        """Ask the service to end (SIGTERM), as a deployment does; returns at once."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait until the service has ended; its exit code."""
+        assert self._process
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """End the service and its workers, if they still run."""
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def get(self, path: str, **options: object) -> httpx2.Response:
+        """One request with a client of its own."""
+        return httpx2.get(self.url + path, timeout=60, **options)  # type: ignore[arg-type]
+
+    def post(self, path: str, **options: object) -> httpx2.Response:
+        """One request with a client of its own."""
+        return httpx2.post(self.url + path, timeout=60, **options)  # type: ignore[arg-type]

@@ -1,0 +1,140 @@
+"""Each limit in the chain ends a wait with a 503 or a 504, and a line in the log."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from threading import Thread
+
+from tests.faults.conftest import Rendering
+from tests.faults.load import Clients, read_log
+from tests.faults.report import Figures
+from tests.faults.test_outages import wait_for_tables
+from tests.servers import Server
+from tests.variants import Variant
+
+
+def test_load_beyond_capacity_is_shed(
+    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """Who gets no turn in time is told to come again; the rest goes on as before."""
+    rendering = render(driver)
+    rendering.start_server()
+    service = rendering.service(pool_size=2, pool_timeout=0.5)
+    service.start()
+    wait_for_tables(service)
+    # In memory there is one turn at a time, and the wait is five seconds.
+    in_memory = driver.backend == "sqlite-memory"
+    # In a file there is one writer at a time: what holds both slots only reads.
+    holders, hold = (1, 6.5) if in_memory else (2, 2.0)
+
+    async def overload() -> tuple[Clients, list[float]]:
+        async with Clients(service.url) as clients, Clients(service.url) as others:
+            held = [
+                asyncio.create_task(
+                    others.request("POST", "/idle", params={"seconds": hold})
+                )
+                for _ in range(holders)
+            ]
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            refused = asyncio.gather(
+                *(clients.request("GET", "/notes") for _ in range(50))
+            )
+            waits = []
+            for _ in range(10):
+                begun = time.monotonic()
+                assert await others.request("GET", "/health/live") == "200"
+                waits.append(time.monotonic() - begun)
+            await refused
+            assert {await each for each in held} == {"200"}
+        return clients, waits
+
+    if driver.backend == "sqlite":
+        service.kill()
+        service = rendering.service(pool_size=1, pool_timeout=0.5)
+        service.start()
+        holders = 1
+    clients, waits = asyncio.run(overload())
+    ledger = clients.ledger
+    figures(
+        requests=ledger.answers.total(),
+        shed=ledger.answers["503"],
+        longest_wait=ledger.longest,
+        live_longest=max(waits),
+    )
+
+    assert ledger.answers == {"503": 50}
+    assert "503 for GET /notes" in read_log(service.log)
+    assert service.get("/notes").status_code == 200
+
+
+def test_connection_to_a_server_that_hangs(
+    server_driver: Variant,
+    server: Server,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """A new connection is given up after ``DATABASE_CONNECT_TIMEOUT``."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service(connect_timeout=2, statement_timeout=2)
+    server.freeze()
+    service.start()
+    begun = time.monotonic()
+    answer = service.get("/health/ready")
+    seconds = time.monotonic() - begun
+    server.thaw()
+    figures(status=answer.status_code, after=seconds)
+
+    assert answer.status_code == 503
+    assert seconds < 10
+    wait_for_tables(service)
+
+
+def test_lock_that_is_not_granted(
+    server_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """A statement waits no longer for a lock than ``DATABASE_LOCK_TIMEOUT``."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service(lock_timeout=1)
+    service.start()
+    wait_for_tables(service)
+    note = service.post("/notes", json={"title": "wanted"}).json()
+    holder = Thread(
+        target=service.post, args=(f"/hold/{note}",), kwargs={"params": {"seconds": 3}}
+    )
+    holder.start()
+    time.sleep(0.5)
+    begun = time.monotonic()
+    answer = service.post(f"/star/{note}")
+    seconds = time.monotonic() - begun
+    holder.join()
+    figures(status=answer.status_code, after=seconds)
+
+    assert answer.status_code == 503
+    assert seconds < 2.5
+    assert f"503 for POST /star/{note}" in read_log(service.log)
+    assert service.post(f"/star/{note}").status_code == 200
+
+
+def test_transaction_that_sits_idle(
+    server_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """The database ends it after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service(idle_transaction_timeout=1)
+    service.start()
+    wait_for_tables(service)
+    answer = service.post("/idle", params={"seconds": 2.5})
+    figures(status=answer.status_code)
+
+    assert answer.status_code in {503, 504}
+    assert f"{answer.status_code} for POST /idle" in read_log(service.log)
+    assert service.post("/idle", params={"seconds": 0}).status_code == 200
+    assert service.get("/pools").json() == 0

@@ -1,0 +1,241 @@
+"""The database is away, restarts, crashes and hangs; the service gets over it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.conftest import Rendering
+from tests.faults.load import Clients, read_log, repeat_until, secrets_in
+from tests.faults.report import Figures
+from tests.faults.service import Service
+from tests.servers import PASSWORD, Server
+from tests.variants import Variant
+
+WRITERS = 16
+
+
+def wait_until_ready(service: Service, timeout: float = 20) -> float:
+    """Wait until the service answers that it is ready; the seconds it took."""
+    begun = time.monotonic()
+    while service.get("/health/ready").status_code != 200:
+        assert time.monotonic() - begun < timeout, read_log(service.log)
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+def wait_for_tables(service: Service) -> None:
+    """Wait until the service, which creates them, answers for its tables."""
+    deadline = time.monotonic() + 20
+    while service.get("/users").status_code != 200:
+        assert time.monotonic() < deadline, read_log(service.log)
+        time.sleep(0.05)
+
+
+def test_start_before_the_database(
+    server_driver: Variant,
+    server: Server,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """The service lives without its database, says so, and catches up on it."""
+    rendering = render(server_driver)
+    service = rendering.service()
+    service.start()
+
+    away = [
+        service.get("/health/ready"),
+        service.get("/users"),
+        service.post("/notes", json={"title": "lost"}),
+    ]
+    assert service.get("/health/live").status_code == 200
+    for answer in away:
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        assert str(server.port) not in answer.text
+        assert "127.0.0.1" not in answer.text
+
+    rendering.start_server()
+    seconds = wait_until_ready(service)
+    wait_for_tables(service)
+    assert service.post("/notes", json={"title": "kept"}).status_code == 201
+    assert rendering.titles() == {"kept"}
+    figures(answered_503=len(away), ready_after=seconds)
+
+
+def test_restart_while_quiet(
+    server_driver: Variant,
+    server: Server,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """No request fails after the database restarted while nobody used it."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service()
+    service.start()
+
+    async def use(requests: int) -> Clients:
+        async with Clients(service.url) as clients:
+            for _ in range(requests):
+                await asyncio.gather(
+                    *(clients.request("GET", "/notes/sessions") for _ in range(3)),
+                    *(clients.request("GET", "/notes") for _ in range(3)),
+                )
+        return clients
+
+    asyncio.run(use(5))
+    server.restart()
+    time.sleep(1.1)
+    ledger = asyncio.run(use(5)).ledger
+    figures(requests=ledger.answers.total(), failed=ledger.failed())
+
+    assert set(ledger.answers) == {"200"}
+
+
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_outage_under_load(
+    server_driver: Variant,
+    server: Server,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+    fault: str,
+) -> None:
+    """What was acknowledged is there, whatever happens; and then all is well again."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service(
+        echo=True, pool_timeout=1, connect_timeout=2, statement_timeout=2
+    )
+    service.start()
+    wait_for_tables(service)
+
+    async def load() -> Clients:
+        done = asyncio.Event()
+
+        async def write(clients: Clients) -> None:
+            if await clients.write() != "201":
+                await asyncio.sleep(0.05)
+
+        async with Clients(service.url) as clients:
+            writers = asyncio.create_task(
+                repeat_until(done, lambda: write(clients), WRITERS)
+            )
+            await asyncio.sleep(0.7)
+            if fault == "kill":
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(server.start)
+            else:
+                server.freeze()
+                await asyncio.sleep(1.5)
+                server.thaw()
+            await asyncio.sleep(1.5)
+            done.set()
+            await writers
+        return clients
+
+    ledger = asyncio.run(load()).ledger
+    recovered = wait_until_ready(service)
+    after = [service.post("/notes", json={"title": f"after {i}"}) for i in range(20)]
+    checked_out = service.get("/pools").json()
+    found = rendering.titles()
+    secrets = secrets_in(
+        read_log(service.log) + "".join(ledger.bodies), PASSWORD, "pa%25ss"
+    )
+    figures(
+        requests=ledger.answers.total(),
+        acknowledged=len(ledger.acknowledged),
+        lost=len(ledger.lost(found)),
+        phantom=len(ledger.phantoms(found)),
+        failed=ledger.failed(),
+        connections_left=checked_out,
+        longest_wait=ledger.longest,
+        recovered_after=recovered,
+        secrets_found=len(secrets),
+    )
+
+    assert not ledger.lost(found)
+    assert set(ledger.answers) <= {"201", "503", "504"}
+    assert {answer.status_code for answer in after} == {201}
+    assert checked_out == 0
+    assert not secrets
+
+
+def test_end_of_the_service(
+    server_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """A request in flight is finished, and every connection is closed."""
+    rendering = render(server_driver)
+    rendering.start_server()
+    service = rendering.service()
+    service.start()
+    wait_for_tables(service)
+
+    async def end() -> Clients:
+        async with Clients(service.url) as clients:
+            flight = asyncio.create_task(clients.write("/slow", seconds=1))
+            await asyncio.sleep(0.5)
+            service.terminate()
+            await flight
+        return clients
+
+    ledger = asyncio.run(end()).ledger
+    code = service.wait()
+    left = rendering.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'ledger' "
+        "AND pid <> pg_backend_pid()"
+        if server_driver.backend == "postgresql"
+        else "SELECT count(*) FROM information_schema.processlist "
+        "WHERE db = 'ledger' AND id <> connection_id()"
+    )
+    figures(
+        in_flight=ledger.answers.total(),
+        finished=len(ledger.acknowledged),
+        connections_left=left[0],
+    )
+
+    assert ledger.answers == {"201": 1}
+    assert rendering.titles() == ledger.acknowledged
+    assert left == ["0"]
+    assert code in {0, -15}
+
+
+def test_four_workers_on_an_empty_database(
+    driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """All of them start, and find or create the tables."""
+    if driver.backend == "sqlite-memory":
+        pytest.skip("in memory, each worker has a database of its own")
+    rendering = render(driver)
+    rendering.start_server()
+    service = rendering.service()
+    service.start("--workers=4")
+
+    async def use() -> Clients:
+        async with Clients(service.url) as clients:
+            await asyncio.gather(*(clients.write() for _ in range(40)))
+        return clients
+
+    deadline = time.monotonic() + 60
+    while read_log(service.log).count("Application startup complete") < 4:
+        assert time.monotonic() < deadline, read_log(service.log)
+        time.sleep(0.05)
+    wait_for_tables(service)
+    ledger = asyncio.run(use()).ledger
+    service.terminate()
+    service.wait()
+    figures(
+        requests=ledger.answers.total(),
+        acknowledged=len(ledger.acknowledged),
+        lost=len(ledger.lost(rendering.titles())),
+        failed=ledger.failed(),
+    )
+
+    assert ledger.answers == {"201": 40}
+    assert rendering.titles() == ledger.acknowledged

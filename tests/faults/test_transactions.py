@@ -1,0 +1,159 @@
+"""Transactions that collide, and a file that is a server's database."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.conftest import Rendering
+from tests.faults.load import Clients
+from tests.faults.report import Figures
+from tests.faults.service import Service
+from tests.faults.test_outages import wait_for_tables
+from tests.variants import Variant
+
+RUNS = 40
+
+
+def stars(service: Service, rendering: Rendering) -> int:
+    """How many stars all notes have together."""
+    if rendering.variant.backend == "sqlite-memory":
+        return int(service.get("/stars").json())
+    return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
+
+
+async def post_all(service: Service, paths: list[str]) -> Clients:
+    """Post to all paths at once."""
+    async with Clients(service.url) as clients:
+        await asyncio.gather(*(clients.request("POST", path) for path in paths))
+    return clients
+
+
+def test_deadlocks_end_in_success(
+    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """Two rows, updated in both orders at once."""
+    rendering = render(driver)
+    rendering.start_server()
+    service = rendering.service(pool_size=10, pool_timeout=60, lock_timeout=20)
+    service.start()
+    wait_for_tables(service)
+    one, two = (
+        service.post("/notes", json={"title": title}).json() for title in ("one", "two")
+    )
+    orders = [f"/exchange/{one}/{two}", f"/exchange/{two}/{one}"] * 10
+    ledger = asyncio.run(post_all(service, orders)).ledger
+    counted = stars(service, rendering)
+    figures(
+        requests=len(orders),
+        succeeded=ledger.answers["200"],
+        lost=2 * len(orders) - counted,
+        longest_wait=ledger.longest,
+        connections_left=service.get("/pools").json(),
+    )
+
+    assert ledger.answers == {"200": len(orders)}
+    assert counted == 2 * len(orders)
+
+
+def test_read_modify_write(
+    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """A number that all increase by reading it and writing the next one."""
+    rendering = render(driver)
+    rendering.start_server()
+    service = rendering.service(pool_size=10, pool_timeout=60)
+    service.start()
+    wait_for_tables(service)
+    note = service.post("/notes", json={"title": "counter"}).json()
+    path = f"/count/{note}"
+    if rendering.server:
+        path += "?isolation=SERIALIZABLE"
+    ledger = asyncio.run(post_all(service, [path] * RUNS)).ledger
+    counted = stars(service, rendering)
+    figures(
+        requests=RUNS,
+        succeeded=ledger.answers["200"],
+        lost=RUNS - counted,
+        longest_wait=ledger.longest,
+        connections_left=service.get("/pools").json(),
+    )
+
+    assert ledger.answers == {"200": RUNS}
+    assert counted == RUNS
+
+
+def test_fifty_writers_of_a_file(
+    file_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """None is told that the database is locked, and readers do not wait for writers."""
+    rendering = render(file_driver)
+    service = rendering.service(pool_size=60)
+    service.start()
+    wait_for_tables(service)
+
+    async def load() -> tuple[Clients, list[float]]:
+        async with Clients(service.url) as clients, Clients(service.url) as readers:
+            holder = asyncio.create_task(clients.write("/slow", seconds=1.5))
+            await asyncio.sleep(0.3)
+            writers = [asyncio.create_task(clients.write()) for _ in range(50)]
+            waits = []
+            for _ in range(10):
+                begun = time.monotonic()
+                assert await readers.request("GET", "/notes") == "200"
+                waits.append(time.monotonic() - begun)
+            assert not holder.done()
+            await asyncio.gather(holder, *writers)
+        return clients, waits
+
+    clients, waits = asyncio.run(load())
+    ledger = clients.ledger
+    found = rendering.titles()
+    figures(
+        requests=ledger.answers.total(),
+        acknowledged=len(ledger.acknowledged),
+        lost=len(ledger.lost(found)),
+        longest_wait=ledger.longest,
+        longest_read=max(waits),
+    )
+
+    assert ledger.answers == {"201": 51}
+    assert found == ledger.acknowledged
+
+
+def test_work_in_the_background_sees_what_was_committed(
+    driver: Variant, render: Callable[[Variant], Rendering]
+) -> None:
+    """A background task opens a transaction of its own, after the request's."""
+    rendering = render(driver)
+    rendering.start_server()
+    service = rendering.service()
+    service.start()
+    wait_for_tables(service)
+
+    assert service.post("/later", params={"title": "later"}).status_code == 202
+    deadline = time.monotonic() + 10
+    while stars(service, rendering) != 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert service.get("/pools").json() == 0
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "DATABASE_POOL_SIZE"])
+def test_wrong_setting_stops_the_service_with_a_line(
+    driver: Variant, render: Callable[[Variant], Rendering], setting: str
+) -> None:
+    """The line names the variable, and never shows a password."""
+    if driver.backend == "sqlite-memory" and setting == "DATABASE_POOL_SIZE":
+        pytest.skip("in memory there is no pool to size")
+    value = {"DATABASE_URL": "nope://u:s3cret@host/x", "DATABASE_POOL_SIZE": "many"}
+    rendering = render(driver)
+    service = rendering.service(**{setting.removeprefix("DATABASE_").lower(): "x"})
+    service.environment[setting] = value[setting]
+    with pytest.raises(RuntimeError) as stopped:
+        service.start()
+    last = str(stopped.value).strip().splitlines()[-1]
+
+    assert last.startswith(f"{setting}: ")
+    assert "s3cret" not in str(stopped.value)

@@ -1,0 +1,71 @@
+"""What the run did with the rendered services, in lines at its end."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+
+PHASES = ("render", "style", "types", "sync", "suite")
+
+
+class Summary:
+    """A pytest plugin of the run's first process.
+
+    Each test that accepts a service tells of it in its ``user_properties``, under
+    "service": the seconds that each phase took, and how many ``tests`` its suite ran.
+    """
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, Any]] = {}
+        """What each test told, by its name."""
+        self.skipped: dict[str, str] = {}
+        """The reasons of those that were skipped."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        service = dict(report.user_properties).get("service")
+        if report.when == "call" and isinstance(service, dict):
+            name = report.nodeid.rpartition("::")[2]
+            self.services[name] = service
+            if report.skipped and isinstance(report.longrepr, tuple):
+                self.skipped[name] = report.longrepr[2]
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter
+    ) -> None:
+        if self.services:
+            terminalreporter.section("rendered services")
+            for line in self.lines():
+                terminalreporter.line(line)
+
+    def lines(self) -> list[str]:
+        """What there is to tell, a line each; times add up those of all workers."""
+        by_test = defaultdict(list)
+        for name in self.services:
+            by_test[name.partition("[")[0]].append(name)
+        lines = [f"{test}: {self.count(names)}" for test, names in by_test.items()]
+        spent = {
+            phase: sum(service.get(phase, 0.0) for service in self.services.values())
+            for phase in PHASES
+        }
+        phases = [f"{phase} {seconds:.0f} s" for phase, seconds in spent.items()]
+        lines.append(f"{sum(spent.values()):.0f} s: {', '.join(phases)}")
+        slowest = sorted(self.services, key=self.seconds, reverse=True)[:3]
+        lines += [f"slowest: {self.seconds(name):.1f} s {name}" for name in slowest]
+        reasons = Counter(self.skipped.values())
+        lines += [f"skipped {count}: {reason}" for reason, count in reasons.items()]
+        return lines
+
+    def count(self, names: list[str]) -> str:
+        """How far the services of some tests have come."""
+        services = [self.services[name] for name in names]
+        rendered = sum("render" in service for service in services)
+        ran = [service["tests"] for service in services if "tests" in service]
+        skipped = sum(name in self.skipped for name in names)
+        return (
+            f"{rendered} rendered, {len(ran)} run, {skipped} skipped, "
+            f"{sum(ran)} tests in their suites"
+        )
+
+    def seconds(self, name: str) -> float:
+        """What one service took, all phases together."""
+        return float(sum(self.services[name].get(phase, 0.0) for phase in PHASES))

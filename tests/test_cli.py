@@ -1,0 +1,327 @@
+"""Copier's command line, as a user meets it: prompts, refusals, and what to do next."""
+
+import os
+import re
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from shutil import copytree
+from typing import Self
+
+import pytest
+from copier import run_copy
+from pexpect import EOF
+from pexpect.fdpexpect import fdspawn
+
+from tests.answers import QUESTIONS, asked, template
+
+COPIER = [sys.executable, "-m", "copier"]
+ENTER, CLEAR, DOWN = "\r", "\x15", "\x1b[B"
+STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def copier(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `copier` without a terminal, and without `--trust`."""
+    return subprocess.run(
+        [*COPIER, *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def commit(folder: Path, tag: str = "latest") -> None:
+    """Make a Git repository of all that is in `folder`."""
+    for command in ("init", "add .", "commit --message all", f"tag {tag}"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True)
+
+
+def stored(folder: Path) -> list[str]:
+    """Return the lines of the answers file."""
+    return (folder / ".copier-answers.yml").read_text("utf-8").splitlines()
+
+
+def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
+    done = copier("copy", "--defaults", copier_template, "shop", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "package_name: shop" in stored(tmp_path / "shop")
+    assert (tmp_path / "shop/src/shop/main.py").exists()
+    assert done.stderr.rstrip().endswith("uv run pytest")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            ["database_url=postgresql://app:s3cret@db/app"],
+            "question 'database_url': Put the password in .env instead",
+        ),
+        (
+            ["database_url=oracle://db/app"],
+            "question 'database_url': Use sqlite, postgresql or mysql",
+        ),
+        (
+            ["database_url=mysql+pymysql://db/app", "mode=async"],
+            "for 'mode': Choose sync, which pymysql needs",
+        ),
+        (
+            ["package_name=fastapi"],
+            "question 'package_name': Use another name: this is taken",
+        ),
+        (
+            ["pool_size=abc"],
+            "question 'pool_size': Use a whole number from 1 to 1000",
+        ),
+        (["example=maybe"], "question 'example': Answer yes or no"),
+        (["mode=foo"], "for 'mode': 'foo' is not in ['async', 'sync']"),
+        (["is_async=no"], "question 'is_async': Leave it out, it is computed"),
+    ],
+    ids=lambda value: value[-1].partition("=")[0] if isinstance(value, list) else "",
+)
+def test_bad_data_is_refused_and_nothing_is_written(
+    data: list[str], message: str, tmp_path: Path
+) -> None:
+    options = [part for item in data for part in ("--data", item)]
+    done = copier("copy", "--defaults", *options, template(), "shop", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(message)
+    assert "s3cret" not in done.stdout + done.stderr
+    assert not (tmp_path / "shop").exists()
+
+
+class Terminal:
+    """A copy in a terminal of 80 columns, to be talked to.
+
+    `pexpect.spawn` would fork this process, which under pytest-xdist has threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        ours, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        self._process = subprocess.Popen(
+            [*COPIER, "copy", template(), folder],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._dialogue = fdspawn(ours, encoding="utf-8", timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._dialogue.close()
+
+    def expect(self, text: str) -> None:
+        """Wait for `text`."""
+        self._dialogue.expect_exact(text)
+
+    def answer(self, name: str, keys: str = "") -> None:
+        """Wait for the question `name`, and press `keys` and Enter."""
+        self.expect(QUESTIONS[name]["help"])
+        self._dialogue.send(keys + ENTER)
+
+    def correct(self, name: str, remedy: str, keys: str) -> None:
+        """Wait until the answer is refused with `remedy`, and type `keys` instead."""
+        self.expect(f"question '{name}': {remedy}")
+        self._dialogue.send(CLEAR + keys + ENTER)
+
+    def finish(self) -> str:
+        """Wait for the end, and return what was printed after the last prompt."""
+        self._dialogue.expect(EOF)
+        printed = STYLES.sub("", self._dialogue.before or "")
+        assert self._process.wait() == 0, printed
+        return printed
+
+
+def test_enter_all_the_way_gives_the_defaults(tmp_path: Path) -> None:
+    with Terminal(tmp_path / "typed/shop") as terminal:
+        for name in asked():
+            terminal.answer(name)
+        terminal.finish()
+    run_copy(str(template()), tmp_path / "shop", defaults=True, quiet=True)
+    assert stored(tmp_path / "typed/shop") == stored(tmp_path / "shop")
+
+
+def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
+    with Terminal(tmp_path / "shop") as terminal:
+        terminal.answer("project_name", CLEAR + "Web Shop")
+        terminal.answer("package_name", CLEAR + "fastapi")
+        terminal.correct("package_name", "Use another name: this is taken", "web_shop")
+        terminal.answer("project_description")
+        terminal.answer("python_min", DOWN)
+        terminal.answer("database_url", CLEAR + "postgresql://app:s3cret@db/shop")
+        terminal.correct(
+            "database_url",
+            "Put the password in .env instead",
+            "postgresql://app@db:5433/shop",
+        )
+        terminal.answer("mode")
+        terminal.answer("driver", DOWN)
+        terminal.answer("pool")
+        terminal.answer("pool_size", CLEAR + "many")
+        terminal.correct("pool_size", "Use a whole number from 1 to 1000", "20")
+        terminal.answer("max_overflow")
+        terminal.answer("pool_timeout", CLEAR + "0")
+        terminal.correct("pool_timeout", "Use seconds above 0, as 5 or 0.5", "0.5")
+        terminal.answer("pool_recycle", CLEAR + "-1")
+        terminal.answer("pool_pre_ping", DOWN + DOWN)
+        terminal.answer("transaction", DOWN)
+        terminal.answer("alembic")
+        # A letter is all the answer; Copier does not wait for Enter.
+        terminal.answer("example", "n")
+        printed = terminal.finish()
+
+    assert stored(tmp_path / "shop")[2:] == [
+        "alembic: true",
+        "database_url: postgresql://app@db:5433/shop",
+        "driver: asyncpg",
+        "example: false",
+        "max_overflow: '0'",
+        "mode: async",
+        "package_name: web_shop",
+        "pool: queue",
+        "pool_pre_ping: never",
+        "pool_recycle: '-1'",
+        "pool_size: '20'",
+        "pool_timeout: '0.5'",
+        "project_description: A service built with FastAPI and SQLAlchemy.",
+        "project_name: Web Shop",
+        "python_min: '3.12'",
+        "transaction: explicit",
+    ]
+    assert "createdb --host db --port 5433 --username app shop" in printed
+
+
+def test_a_mode_that_the_url_excludes_cannot_be_chosen(tmp_path: Path) -> None:
+    with Terminal(tmp_path / "shop") as terminal:
+        terminal.answer("project_name")
+        terminal.answer("package_name")
+        terminal.answer("project_description")
+        terminal.answer("python_min")
+        terminal.answer("database_url", CLEAR + "mysql+pymysql:///shop")
+        terminal.expect("async (Choose sync, which pymysql needs)")
+
+
+# --- The commands that follow ---
+
+
+def next_commands(
+    capsys: pytest.CaptureFixture[str], folder: str = "shop", /, **data: object
+) -> list[str]:
+    """Return the lines that the message after the copy asks to type."""
+    run_copy(str(template()), folder, data, defaults=True, pretend=True)
+    message = capsys.readouterr().err.partition("Next:")[2]
+    return [line.strip() for line in message.splitlines() if line.strip()]
+
+
+def test_a_service_on_sqlite_needs_no_database_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert next_commands(capsys) == [
+        "cd shop",
+        "uv sync",
+        "uv run alembic upgrade head",
+        "uv run fastapi dev",
+        "uv run pytest",
+    ]
+
+
+def test_in_memory_there_is_nothing_to_migrate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = next_commands(capsys, "my shop", database_url="sqlite://")
+    assert commands == [
+        "cd 'my shop'",
+        "uv sync",
+        "uv run fastapi dev",
+        "uv run pytest",
+    ]
+
+
+def test_in_the_current_folder_there_is_none_to_go_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert next_commands(capsys, ".", package_name="shop")[0] == "uv sync"
+
+
+@pytest.mark.parametrize(
+    ("database_url", "command"),
+    [
+        (
+            "postgresql://app@[::1]:5433/it%27s",
+            """createdb --host ::1 --port 5433 --username app 'it'"'"'s'""",
+        ),
+        (
+            "postgresql:///shop?host=/var/run/postgresql",
+            "createdb --host /var/run/postgresql shop",
+        ),
+        (
+            "mysql://app@db/shop",
+            "mysqladmin --host db --user app --password create shop",
+        ),
+        (
+            "mariadb://app@/shop?unix_socket=/run/mysqld.sock",
+            "mariadb-admin --socket /run/mysqld.sock --user app --password create shop",
+        ),
+    ],
+)
+def test_a_server_needs_a_database_and_its_password(
+    database_url: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert next_commands(capsys, database_url=database_url)[1:4] == [
+        command,
+        "cp .env.example .env  # and set DATABASE_PASSWORD in it",
+        "uv sync",
+    ]
+
+
+# --- The answers file ---
+
+
+@pytest.mark.parametrize("source", ["template", "./template", "../here/template"])
+def test_a_relative_source_is_stored_absolute(source: str, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "template").symlink_to(template())
+    done = copier("copy", "--defaults", "--quiet", source, "shop", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert f"_src_path: {template().resolve()}" in stored(here / "shop")
+
+
+def test_a_url_is_stored_as_it_is(copier_template: Path, tmp_path: Path) -> None:
+    source = f"git+file://{copier_template}"
+    done = copier("copy", "--defaults", "--quiet", source, "shop", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"_src_path: {source}" in stored(tmp_path / "shop")
+
+
+def test_a_service_from_a_relative_source_is_updated_from_anywhere(
+    tmp_path: Path,
+) -> None:
+    copytree(template(), tmp_path / "template")
+    commit(tmp_path / "template", tag="1.0.0")
+    done = copier("copy", "--defaults", "template", "here/shop", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    commit(tmp_path / "here/shop")
+
+    done = copier("update", "--defaults", "shop", cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    steps = done.stderr.partition("Next, once `git diff` shows no conflict markers:")[2]
+    assert steps.split("\n") == [
+        "",
+        "",
+        "    uv sync",
+        "    uv run alembic upgrade head",
+        "    uv run pytest",
+        "",
+        "",
+    ]

@@ -1,0 +1,109 @@
+"""Samples of what does not span the variants, and of true fresh environments."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.accept import Accept, is_newer
+from tests.found import Found, uv
+from tests.packages import check_dependencies
+from tests.runner import clean_environment, run
+from tests.servers import BACKENDS
+from tests.variants import Variant
+
+
+def test_url_form(url_sample: Variant, accept: Accept) -> None:
+    """The service finds its database by a URL of this form.
+
+    Either DATABASE_URL has that form, or the answer has, and is what the service falls
+    back to; it then needs DATABASE_PASSWORD.
+    """
+    form = url_sample.answers["database_url"]
+    socket = accept.found.sockets.get(url_sample.backend)
+    if "{socket}" in form and not socket:
+        pytest.skip(f"the socket of the server for {url_sample.backend} is not known")
+    with accept.database(url_sample.backend) as url:
+        parts: dict[str, object] = {"folder": accept.folder, "socket": socket}
+        environment = {}
+        if url_sample.backend in BACKENDS:
+            server = make_url(url)
+            user, password = str(server.username), str(server.password)
+            parts |= {"host": server.host, "port": server.port or 3306}
+            parts |= {"user": quote(user), "database": server.database}
+            if url_sample.answers["transaction"] == "request":
+                user_password = f"{quote(user)}:{quote(password, safe='')}"
+                environment["DATABASE_URL"] = form.format(
+                    **{**parts, "user": user_password}
+                )
+            else:
+                environment["DATABASE_PASSWORD"] = password
+        answers = {**url_sample.answers, "database_url": form.format(**parts)}
+        project = accept.render(answers)
+        accept.check(project)
+        accept.run_suite(project, environment)
+
+
+def test_tuning(tuning_sample: Variant, accept: Accept) -> None:
+    """The numbers, the ping and the Python; a suite for a newer Python is not run."""
+    if is_newer(tuning_sample.answers["python_min"]):
+        with accept.database("sqlite"):
+            accept.check(accept.render(tuning_sample.answers))
+    else:
+        accept(tuning_sample.backend, tuning_sample.answers)
+
+
+def test_fresh_environment(fresh_sample: Variant, accept: Accept) -> None:
+    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    environment = clean_environment()
+    python = accept.found.pythons[fresh_sample.python]
+    with accept.database(fresh_sample.backend) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        project = accept.render(fresh_sample.answers)
+        accept.findings += check_dependencies(project.path, project.context["driver"])
+        with accept.timed("sync"):
+            synced = run(
+                [uv(), "sync", f"--python={python}"], project.path, environment
+            )
+        if synced.returncode:
+            accept.findings.append(synced.stdout)
+        else:
+            with accept.timed("suite"):
+                ran = run([uv(), "run", "pytest"], project.path, environment)
+            passed = re.search(r"=+ (\d+) passed in .* =+\s*\Z", ran.stdout)
+            if ran.returncode or not passed:
+                accept.findings.append(ran.stdout)
+            else:
+                accept.record["tests"] = int(passed[1])
+
+
+def test_fresh_environment_of_the_defaults(accept: Accept) -> None:
+    """A newcomer's first commands: all checks of the service, as it comes."""
+    with accept.database("sqlite"):
+        project = accept.render({})
+        for command in (
+            ["sync"],
+            ["run", "pytest"],
+            ["run", "ruff", "check"],
+            ["run", "ruff", "format", "--check"],
+            ["run", "mypy"],
+        ):
+            done = run([uv(), *command], project.path, clean_environment())
+            if done.returncode:
+                accept.findings.append(done.stdout)
+
+
+def test_fresh_environments_are_of_every_python_and_driver(found: Found) -> None:
+    samples = found.variants["fresh_sample"]
+    assert {sample.python for sample in samples} == found.pythons.keys()
+    layers = {
+        (variant.backend, variant.answers["mode"], variant.answers.get("driver"))
+        for variant in found.variants["variant"]
+        if variant.backend != "sqlite-memory"
+    }
+    assert layers == {
+        (sample.backend, sample.answers["mode"], sample.answers.get("driver"))
+        for sample in samples
+    }
