@@ -26,6 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test for each driver: with a pool, the committing session, no Alembic."""
     for argument, backends in {
         "driver": ("postgresql", "mysql", "sqlite", "sqlite-memory"),
+        "sampled_driver": ("postgresql", "mysql", "sqlite", "sqlite-memory"),
+        "lasting_driver": ("postgresql", "mysql", "sqlite"),
         "server_driver": ("postgresql", "mysql"),
         "file_driver": ("sqlite",),
     }.items():
@@ -35,6 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 for variant in find(metafunc.config).variants["variant"]
                 if variant.backend in backends and is_usual(variant)
             ]
+            if argument == "sampled_driver":
+                variants = variants[:: len(variants) // 4]
             ids = [name(variant) for variant in variants]
             metafunc.parametrize(argument, variants, ids=ids)
 
@@ -66,7 +70,8 @@ def server(request: pytest.FixtureRequest, found: Found) -> Iterator[Server | No
     """A server of the test's own, which does not run yet; none for SQLite."""
     variant = next(
         request.getfixturevalue(argument)
-        for argument in ("driver", "server_driver", "file_driver")
+        for argument in request.fixturenames
+        if argument.endswith("driver")
         if argument in request.fixturenames
     )
     if variant.backend not in servers.BACKENDS:
@@ -92,7 +97,7 @@ class Rendering:
     server: Server | None
     exits: ExitStack
 
-    def service(self, **settings: object) -> Service:
+    def service(self, app: str = "faults:app", **settings: object) -> Service:
         """A service with these settings, which does not run yet.
 
         ``pool_size=2`` is the environment's ``DATABASE_POOL_SIZE=2``.
@@ -102,7 +107,7 @@ class Rendering:
         url = self.url()
         if url:
             environment |= {"DATABASE_URL": url, "TEST_DATABASE_URL": url}
-        service = Service(self.project, environment)
+        service = Service(self.project, environment, app)
         self.exits.callback(service.kill)
         return service
 

@@ -32,9 +32,12 @@ def add_app(project: Path, variant: Variant) -> None:
 
 
 class Service:
-    """``uvicorn faults:app`` in the folder of a rendered project."""
+    """Uvicorn in the folder of a rendered project, which serves ``app``."""
 
-    def __init__(self, project: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, project: Path, environment: Mapping[str, str], app: str = "faults:app"
+    ) -> None:
+        self.app = app
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = project / "service.log"
@@ -65,7 +68,7 @@ class Service:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "uvicorn", "faults:app"),
+                    *(sys.executable, "-m", "uvicorn", self.app),
                     *(f"--port={self.port}", "--no-access-log", *options),
                 ],
                 cwd=self._project,

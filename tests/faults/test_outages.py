@@ -205,14 +205,12 @@ def test_end_of_the_service(
 
 
 def test_four_workers_on_an_empty_database(
-    driver: Variant,
+    lasting_driver: Variant,
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
     """All of them start, and find or create the tables."""
-    if driver.backend == "sqlite-memory":
-        pytest.skip("in memory, each worker has a database of its own")
-    rendering = render(driver)
+    rendering = render(lasting_driver)
     rendering.start_server()
     service = rendering.service()
     service.start("--workers=4")

@@ -1,0 +1,41 @@
+"""Whatever is sent to the service, it has an answer: no error of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.conftest import Rendering
+from tests.faults.test_outages import wait_for_tables
+from tests.variants import Variant
+
+EXAMPLES = 25
+"""How many requests schemathesis makes up for each operation, beside its own."""
+
+
+def test_no_request_breaks_the_service(
+    sampled_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    tmp_path: Path,
+) -> None:
+    """Requests made up from the OpenAPI document, valid and not, are never a 5xx."""
+    rendering = render(sampled_driver)
+    rendering.start_server()
+    service = rendering.service(app="service.main:app")
+    service.start()
+    wait_for_tables(service)
+    run = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "run"),
+            *(f"{service.url}/openapi.json", "--checks=not_a_server_error"),
+            *(f"--max-examples={EXAMPLES}", "--no-color"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout
+    assert "13 selected / 13 total" in run.stdout
+    assert service.get("/users").status_code == 200
