@@ -6,9 +6,11 @@ from contextlib import ExitStack, closing, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pytest_copier.plugin import CopierFixture
+from sqlalchemy import make_url
 
 from tests import servers
 from tests.conftest import find
@@ -66,22 +68,13 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, found: Found) -> Iterator[Server | None]:
-    """A server of the test's own, which does not run yet; none for SQLite."""
-    variant = next(
-        request.getfixturevalue(argument)
-        for argument in request.fixturenames
-        if argument.endswith("driver")
-        if argument in request.fixturenames
-    )
-    if variant.backend not in servers.BACKENDS:
-        yield None
-        return
-    if variant.backend in found.missing:
-        pytest.skip(found.missing[variant.backend])
+def server(server_driver: Variant, found: Found) -> Iterator[Server]:
+    """A server of the test's own, to break; it does not run yet."""
+    if server_driver.backend in found.missing:
+        pytest.skip(found.missing[server_driver.backend])
     own = (
         PostgresServer(servers.postgres_binaries())
-        if variant.backend == "postgresql"
+        if server_driver.backend == "postgresql"
         else MariaDBServer(servers.mariadb_binary())
     )
     yield own
@@ -90,12 +83,12 @@ def server(request: pytest.FixtureRequest, found: Found) -> Iterator[Server | No
 
 @dataclass
 class Rendering:
-    """A variant's project, and the services that run it."""
+    """A variant's project, the services that run it, and their database."""
 
-    variant: Variant
     project: Path
-    server: Server | None
     exits: ExitStack
+    url: str
+    """Of the database, which ``create_database`` creates; empty in memory."""
 
     def service(self, app: str = "faults:app", **settings: object) -> Service:
         """A service with these settings, which does not run yet.
@@ -104,24 +97,19 @@ class Rendering:
         """
         settings = {"pool_size": POOL_SIZE} | settings
         environment = {f"DATABASE_{k.upper()}": str(v) for k, v in settings.items()}
-        url = self.url()
-        if url:
-            environment |= {"DATABASE_URL": url, "TEST_DATABASE_URL": url}
+        if self.url:
+            environment |= {"DATABASE_URL": self.url, "TEST_DATABASE_URL": self.url}
         service = Service(self.project, environment, app)
         self.exits.callback(service.kill)
         return service
 
-    def url(self) -> str:
-        """Where the database is: on the server, in the project, or nowhere."""
-        if self.server:
-            return self.server.url("ledger")
-        return "" if self.variant.backend == "sqlite-memory" else "sqlite:///ledger.db"
-
-    def start_server(self) -> None:
-        """Start the server, if there is one, with the database."""
-        if self.server:
-            self.server.start()
-            servers.create_database(self.server.url(), "ledger")
+    def create_database(self) -> None:
+        """Create the database, which a file does not need."""
+        url = make_url(self.url or "sqlite://")
+        if url.get_backend_name() != "sqlite":
+            outside = url.set(database=servers.maintenance_database(url.drivername))
+            server = outside.render_as_string(hide_password=False)
+            servers.create_database(server, str(url.database))
 
     def titles(self) -> set[str]:
         """The titles of the notes that are in the database now."""
@@ -129,17 +117,40 @@ class Rendering:
 
     def rows(self, statement: str) -> list[str]:
         """The first column of what ``statement`` selects, past the service."""
-        if self.server:
-            return servers.execute(self.url(), statement)
+        if not self.url.startswith("sqlite"):
+            return servers.execute(self.url, statement)
         with closing(sqlite3.connect(self.project / "ledger.db")) as connection:
             return [str(row[0]) for row in connection.execute(statement)]
 
 
 @pytest.fixture
 def render(
-    copier: CopierFixture, server: Server | None, tmp_path: Path
+    copier: CopierFixture,
+    found: Found,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> Iterator[Callable[[Variant], Rendering]]:
-    """Renders a variant, with a few routes more; its services end with the test."""
+    """Renders a variant, with a few routes more; its services end with the test.
+
+    The database is on the test's own server, if it has one, or on the run's.
+    """
+
+    def locate(variant: Variant, exits: ExitStack) -> str:
+        if variant.backend == "sqlite-memory":
+            return ""
+        if variant.backend == "sqlite":
+            return "sqlite:///ledger.db"
+        name = f"ledger_{uuid4().hex[:8]}"
+        if "server" in request.fixturenames:
+            own: Server = request.getfixturevalue("server")
+            return own.url(name)
+        if variant.backend in found.missing:
+            pytest.skip(found.missing[variant.backend])
+        url = make_url(found.servers[variant.backend]).set(database=name)
+        shared = url.render_as_string(hide_password=False)
+        exits.callback(servers.drop_databases, shared)
+        return shared
+
     with ExitStack() as exits:
 
         def render(variant: Variant) -> Rendering:
@@ -147,6 +158,6 @@ def render(
             with redirect_stderr(StringIO()):
                 copier.copy(project, package_name="service", **variant.answers)
             add_app(project, variant)
-            return Rendering(variant, project, server, exits)
+            return Rendering(project, exits, locate(variant, exits))
 
         yield render

@@ -20,7 +20,7 @@ def test_no_request_breaks_the_service(
 ) -> None:
     """Requests made up from the OpenAPI document, valid and not, are never a 5xx."""
     rendering = render(sampled_driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service(app="service.main:app")
     service.start()
     wait_for_tables(service)

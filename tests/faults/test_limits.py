@@ -18,7 +18,7 @@ def test_load_beyond_capacity_is_shed(
 ) -> None:
     """Who gets no turn in time is told to come again; the rest goes on as before."""
     rendering = render(driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service(pool_size=2, pool_timeout=0.5)
     service.start()
     wait_for_tables(service)
@@ -76,7 +76,8 @@ def test_connection_to_a_server_that_hangs(
 ) -> None:
     """A new connection is given up after ``DATABASE_CONNECT_TIMEOUT``."""
     rendering = render(server_driver)
-    rendering.start_server()
+    server.start()
+    rendering.create_database()
     service = rendering.service(connect_timeout=2, statement_timeout=2)
     server.freeze()
     service.start()
@@ -98,7 +99,7 @@ def test_lock_that_is_not_granted(
 ) -> None:
     """A statement waits no longer for a lock than ``DATABASE_LOCK_TIMEOUT``."""
     rendering = render(server_driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service(lock_timeout=1)
     service.start()
     wait_for_tables(service)
@@ -127,7 +128,7 @@ def test_transaction_that_sits_idle(
 ) -> None:
     """The database ends it after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
     rendering = render(server_driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service(idle_transaction_timeout=1)
     service.start()
     wait_for_tables(service)

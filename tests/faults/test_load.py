@@ -21,7 +21,7 @@ def test_load_of_300_clients(
 ) -> None:
     """One session, one shared with a dependency, all of them together, and streams."""
     rendering = render(driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service(pool_timeout=60)
     if driver.backend == "sqlite-memory":
         (rendering.project / "src/service/db/engine.py").write_text(

@@ -56,7 +56,8 @@ def test_start_before_the_database(
         assert str(server.port) not in answer.text
         assert "127.0.0.1" not in answer.text
 
-    rendering.start_server()
+    server.start()
+    rendering.create_database()
     seconds = wait_until_ready(service)
     wait_for_tables(service)
     assert service.post("/notes", json={"title": "kept"}).status_code == 201
@@ -72,7 +73,8 @@ def test_restart_while_quiet(
 ) -> None:
     """No request fails after the database restarted while nobody used it."""
     rendering = render(server_driver)
-    rendering.start_server()
+    server.start()
+    rendering.create_database()
     service = rendering.service()
     service.start()
 
@@ -104,7 +106,8 @@ def test_outage_under_load(
 ) -> None:
     """What was acknowledged is there, whatever happens; and then all is well again."""
     rendering = render(server_driver)
-    rendering.start_server()
+    server.start()
+    rendering.create_database()
     service = rendering.service(
         echo=True, pool_timeout=1, connect_timeout=2, statement_timeout=2
     )
@@ -170,7 +173,7 @@ def test_end_of_the_service(
 ) -> None:
     """A request in flight is finished, and every connection is closed."""
     rendering = render(server_driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service()
     service.start()
     wait_for_tables(service)
@@ -186,11 +189,11 @@ def test_end_of_the_service(
     ledger = asyncio.run(end()).ledger
     code = service.wait()
     left = rendering.rows(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'ledger' "
-        "AND pid <> pg_backend_pid()"
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         if server_driver.backend == "postgresql"
         else "SELECT count(*) FROM information_schema.processlist "
-        "WHERE db = 'ledger' AND id <> connection_id()"
+        "WHERE db = database() AND id <> connection_id()"
     )
     figures(
         in_flight=ledger.answers.total(),
@@ -211,7 +214,7 @@ def test_four_workers_on_an_empty_database(
 ) -> None:
     """All of them start, and find or create the tables."""
     rendering = render(lasting_driver)
-    rendering.start_server()
+    rendering.create_database()
     service = rendering.service()
     service.start("--workers=4")
 
