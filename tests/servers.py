@@ -36,7 +36,7 @@ from tests.watcher import is_alive, kill_tree
 BACKENDS = ("postgresql", "mysql")
 USER = "tester"
 # Every character that a careless use of the URL trips over: % / : @ # ?
-PASSWORD = "pa%ss/w:rd@#?"
+PASSWORD = "pa%ss/w:rd@#?& x"
 START_TIMEOUT = 30.0
 ROOM_NEEDED = 1 << 30  # bytes free in /dev/shm for it to hold a server's data
 
@@ -76,7 +76,11 @@ class Server(ABC):
             shutil.chown(self.directory, "nobody")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -27,7 +27,7 @@ class Summary:
             name = report.nodeid.rpartition("::")[2]
             self.services[name] = service
             if report.skipped and isinstance(report.longrepr, tuple):
-                self.skipped[name] = report.longrepr[2]
+                self.skipped[name] = report.longrepr[2].removeprefix("Skipped: ")
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
@@ -49,7 +49,8 @@ class Summary:
         }
         phases = [f"{phase} {seconds:.0f} s" for phase, seconds in spent.items()]
         lines.append(f"{sum(spent.values()):.0f} s: {', '.join(phases)}")
-        slowest = sorted(self.services, key=self.seconds, reverse=True)[:3]
+        rendered = [name for name, one in self.services.items() if "render" in one]
+        slowest = sorted(rendered, key=self.seconds, reverse=True)[:3]
         lines += [f"slowest: {self.seconds(name):.1f} s {name}" for name in slowest]
         reasons = Counter(self.skipped.values())
         lines += [f"skipped {count}: {reason}" for reason, count in reasons.items()]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,7 @@ from tests.servers import (
     ServerMissingError,
     create_database,
     execute,
+    find_server,
     mariadb_binary,
     postgres_binaries,
     wheel_binaries,
@@ -215,6 +217,7 @@ def test_child_ends_with_the_process_that_asked(tmp_path: Path) -> None:
     suite = "import time\n\ndef test_it():\n    time.sleep(600)\n"
     project = make_suite(tmp_path, suite)
     code = f"""\
+from contextlib import ExitStack
 from pathlib import Path
 from tests.runner import Forker, clean_environment
 Forker().check_suite(Path({str(project)!r}), "service", {{}})
@@ -310,6 +313,7 @@ def test_servers_end_with_pytest(
     """However it ends, and in the middle of a test."""
     (tmp_path / "test_it.py").write_text(f"""\
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 def test_it(found):
@@ -336,6 +340,21 @@ def test_it(found):
         run.send_signal(ending)
     wait_for(lambda: not any(map(is_alive, servers)))
     wait_for(lambda: not any(path.exists() for path in directories))
+
+
+def test_server_that_the_environment_names_is_used(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any form of URL; where it does not answer, the message names the variable."""
+    backend = server.drivername
+    variable = {"postgresql": "TEST_POSTGRES_URL", "mysql": "TEST_MARIADB_URL"}[backend]
+    forms = {"postgresql": "postgres", "mysql": "mariadb+pymysql"}
+    monkeypatch.setenv(variable, server.url().replace(backend, forms[backend], 1))
+    with ExitStack() as exits:
+        assert find_server(backend, exits) == (server.url(), "")
+        server.stop()
+        with pytest.raises(ServerError, match=variable):
+            find_server(backend, exits)
 
 
 def test_missing_server_is_missed_only_where_it_has_to_be_there(
@@ -399,7 +418,7 @@ def test_it(request, seconds):
             "slowest: 14.0 s test_it[[]4]",
             "slowest: 13.0 s test_it[[]3]",
             "slowest: 12.0 s test_it[[]2]",
-            "skipped 1: Skipped: get a server",
+            "skipped 1: get a server",
         ]
     )
 

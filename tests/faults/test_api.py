@@ -9,7 +9,7 @@ from tests.faults.conftest import Rendering
 from tests.faults.test_outages import wait_for_tables
 from tests.variants import Variant
 
-EXAMPLES = 25
+EXAMPLES = 10
 """How many requests schemathesis makes up for each operation, beside its own."""
 
 

@@ -208,12 +208,12 @@ def test_end_of_the_service(
 
 
 def test_four_workers_on_an_empty_database(
-    lasting_driver: Variant,
+    lasting_sampled_driver: Variant,
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
     """All of them start, and find or create the tables."""
-    rendering = render(lasting_driver)
+    rendering = render(lasting_sampled_driver)
     rendering.create_database()
     service = rendering.service()
     service.start("--workers=4")

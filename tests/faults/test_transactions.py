@@ -146,10 +146,13 @@ def test_work_in_the_background_sees_what_was_committed(
     [("url", "nope://u:s3cret@host/x"), ("echo", "s3cret")],
 )
 def test_wrong_setting_stops_the_service_with_a_line(
-    driver: Variant, render: Callable[[Variant], Rendering], setting: str, value: str
+    sampled_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    setting: str,
+    value: str,
 ) -> None:
     """The line names the variable, and does not show its value."""
-    service = render(driver).service()
+    service = render(sampled_driver).service()
     service.environment[f"DATABASE_{setting.upper()}"] = value
     with pytest.raises(RuntimeError) as stopped:
         service.start()
