@@ -171,7 +171,7 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         ),
         (
             {"database_url": "postgresql+asyncpg://h/d", "pool": "null"},
-            """is_postgresql is_server is_async uses_asyncpg is_null
+            """is_postgresql is_server is_async uses_asyncpg is_null can_be_unreachable
             request_commits can_retry""",
         ),
         (
@@ -181,7 +181,7 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         (
             {"database_url": "mysql+aiomysql://h/d", "transaction": "explicit"},
             """is_mysql is_server is_async uses_aiomysql is_queue has_ping has_slots
-            has_guards can_retry""",
+            has_guards can_be_unreachable can_retry""",
         ),
         (
             {"database_url": "mysql://h/d", "driver": "asyncmy", "pool": "null"},
