@@ -48,7 +48,9 @@ def variant_pairs(template: Template) -> Iterator[tuple[str, Answers, Answers]]:
     }
     axes = {f"{side} {name}": values[name] for side in "ab" for name in values}
     for number, row in enumerate(pairs(axes)):
-        before, after = ({name: row[f"{side} {name}"] for name in values} for side in "ab")
+        before, after = (
+            {name: row[f"{side} {name}"] for name in values} for side in "ab"
+        )
         yield f"pair-{number:02}", before, after
 
 

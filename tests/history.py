@@ -75,16 +75,14 @@ def put_template(folder: Path) -> None:
 
 def copy(source: Path, folder: Path, ref: str, answers: Mapping[str, Any]) -> None:
     """Render the template at ``ref`` into ``folder``, as `copier copy --defaults`."""
-    run_copy(
-        str(source), folder, dict(answers), vcs_ref=ref, defaults=True, quiet=True
-    )
+    run_copy(str(source), folder, dict(answers), vcs_ref=ref, defaults=True, quiet=True)
 
 
-def update(folder: Path, ref: str = NOW, /, **answers: Any) -> None:
+def update(
+    folder: Path, ref: str = NOW, /, *, quiet: bool = True, **answers: Any
+) -> None:
     """Update the project in ``folder``, as `copier update --defaults`."""
-    run_update(
-        folder, answers, vcs_ref=ref, defaults=True, overwrite=True, quiet=True
-    )
+    run_update(folder, answers, vcs_ref=ref, defaults=True, overwrite=True, quiet=quiet)
 
 
 def files(folder: Path) -> dict[str, bytes]:
