@@ -105,6 +105,15 @@ def copier_template_paths() -> list[str]:
     return [*history.TEMPLATE]
 
 
+@pytest.fixture(autouse=True)
+def copier_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep Copier's clones of remote templates out of the user's caches."""
+    folder = tmp_path_factory.getbasetemp() / "copier-cache"
+    monkeypatch.setenv("COPIER_CACHE_DIR", str(folder))
+
+
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the template, with a tag for every release and for now."""

@@ -5,13 +5,14 @@ release that is being made.
 """
 
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from copier import run_copy, run_update
+
+from tests.shell import commit, git
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,28 +22,11 @@ RELEASES: Mapping[str, str] = tomllib.loads((ROOT / "releases.toml").read_text()
 TAGS = [f"v{version}" for version in RELEASES]
 NOW = "v1000.0.0"
 
+NAMES: Mapping[str, Any] = {"project_name": "Service", "package_name": "service"}
+"""Answers that else would come from the folder's name."""
+
 TEMPLATE = ("CHANGELOG.md", "copier.yml", "includes", "template")
 """What of the repository a rendered service depends on."""
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in ``folder``; what it printed. Raises CalledProcessError."""
-    return subprocess.run(
-        ["git", "-c", "user.name=User", "-c", "user.email=user@localhost", *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-def commit(folder: Path, message: str = "All of it") -> None:
-    """Commit all that is in ``folder``, to a repository that is made if need be."""
-    if not (folder / ".git").exists():
-        git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", message)
 
 
 def make_history(folder: Path) -> None:
@@ -74,15 +58,31 @@ def put_template(folder: Path) -> None:
 
 
 def copy(source: Path, folder: Path, ref: str, answers: Mapping[str, Any]) -> None:
-    """Render the template at ``ref`` into ``folder``, as `copier copy --defaults`."""
-    run_copy(str(source), folder, dict(answers), vcs_ref=ref, defaults=True, quiet=True)
+    """Render the template at ``ref``, as `copier copy --defaults`, and commit it."""
+    data = {**NAMES, **answers}
+    run_copy(str(source), folder, data, vcs_ref=ref, defaults=True, quiet=True)
+    commit(folder, "Start")
 
 
 def update(
-    folder: Path, ref: str = NOW, /, *, quiet: bool = True, **answers: Any
+    folder: Path,
+    ref: str = NOW,
+    /,
+    *,
+    quiet: bool = True,
+    conflict: Literal["inline", "rej"] = "inline",
+    **answers: Any,
 ) -> None:
     """Update the project in ``folder``, as `copier update --defaults`."""
-    run_update(folder, answers, vcs_ref=ref, defaults=True, overwrite=True, quiet=quiet)
+    run_update(
+        folder,
+        answers,
+        vcs_ref=ref,
+        defaults=True,
+        overwrite=True,
+        quiet=quiet,
+        conflict=conflict,
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:

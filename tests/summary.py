@@ -29,7 +29,7 @@ class Summary:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
-            told = dict(report.user_properties)
+            told: dict[str, Any] = dict(report.user_properties)
             self.edits.update(told.get("edits", {}))
             self.updates += told.get("update", [])
         service = dict(report.user_properties).get("service")

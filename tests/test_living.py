@@ -12,7 +12,7 @@ import pytest
 from tests import servers
 from tests.accept import Accept
 from tests.answers import answer
-from tests.history import NOW, TAGS, commit, copy, files, git, update
+from tests.history import NAMES, NOW, TAGS, copy, files, update
 from tests.living import (
     EDITS,
     EXAMPLE_EDITS,
@@ -25,9 +25,9 @@ from tests.living import (
     write,
 )
 from tests.runner import clean_environment
+from tests.shell import commit, git
 from tests.variants import BACKENDS, Answers, Template
 
-NAMES = {"project_name": "Service", "package_name": "service"}
 SQLITE, MEMORY, POSTGRESQL, MYSQL = (
     {"database_url": BACKENDS[backend]}
     for backend in ("sqlite", "sqlite-memory", "postgresql", "mysql")
@@ -94,8 +94,7 @@ def test_no_work_is_lost(
     story = STORIES[name]
     service = tmp_path / "service"
     facts = answer(**NAMES, **template.settle(story.before))
-    copy(releases, service, release, NAMES | story.before)
-    commit(service, "Start")
+    copy(releases, service, release, story.before)
     own = own_files(facts, story.keeps_example, orders_migration)
     edits = [*EDITS, *(MIGRATION_EDITS if facts["alembic"] else [])]
     if story.keeps_example:
@@ -162,7 +161,7 @@ def orders_migration(
         return migration.read_text()
 
     def generate_migration(folder: Path, backend: str) -> None:
-        answers = NAMES | {"database_url": BACKENDS[backend]}
+        answers = {**NAMES, "database_url": BACKENDS[backend]}
         copy(releases, folder, NOW, answers)
         write(folder, own_files(answer(**answers), keeps_example=True))
         main = folder / "src/service/main.py"
