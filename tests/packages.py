@@ -9,8 +9,8 @@ from pathlib import Path
 # No syntax tree, as that of a newer Python is beyond ours.
 IMPORT = re.compile(r"^ *(?:from (\w+)[\w.]* import|import (\w+))", re.MULTILINE)
 
-# Not imported, and yet needed: they run the service.
-TOOLS = {"fastapi-cli", "uvicorn"}
+# Not imported, and yet needed: they run the service, or the driver imports it.
+TOOLS = {"cryptography", "fastapi-cli", "uvicorn"}
 
 
 def normalized(requirement: str) -> str:

@@ -184,12 +184,12 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         ),
         (
             {"database_url": "mysql+aiomysql://h/d", "transaction": "explicit"},
-            """is_mysql is_server is_async uses_aiomysql is_queue has_ping has_slots
-            has_guards can_be_unreachable can_retry""",
+            """is_mysql is_server is_async uses_aiomysql needs_rsa is_queue has_ping
+            has_slots has_guards can_be_unreachable can_retry""",
         ),
         (
             {"database_url": "mysql://h/d", "driver": "asyncmy", "pool": "null"},
-            """is_mysql is_server is_async uses_asyncmy is_null
+            """is_mysql is_server is_async uses_asyncmy needs_rsa is_null
             request_commits can_retry""",
         ),
     ],
