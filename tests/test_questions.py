@@ -33,6 +33,7 @@ CONTRACT = [
     "transaction",
     "alembic",
     "example",
+    "container",
     "ci",
 ]
 FACTS = [name for name, question in QUESTIONS.items() if question.get("when") is False]
@@ -108,6 +109,7 @@ def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
         "transaction": "request",
         "alembic": True,
         "example": True,
+        "container": True,
         "ci": "github",
     }
 

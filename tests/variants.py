@@ -36,7 +36,7 @@ ALL: Sequence[Any] = ()
 
 # The questions with choices that leave the database layer as it is, or tune it within
 # one variant: test_samples.py draws a sample of them. All others span the variants.
-SAMPLED = {"python_min", "pool_pre_ping", "ci"}
+SAMPLED = {"python_min", "pool_pre_ping", "container", "ci"}
 
 
 @dataclass(frozen=True)
