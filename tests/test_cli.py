@@ -156,13 +156,15 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.answer("pool_pre_ping", DOWN + DOWN)
         terminal.answer("transaction", DOWN)
         terminal.answer("alembic")
-        # A letter is all the answer: Enter is that to the next question, the last one.
+        # A letter is all the answer: Enter is that to the next question.
         terminal.answer("example", "n")
+        terminal.answer("ci", DOWN)
         printed = terminal.finish()
 
     assert stored(tmp_path / "shop")[2:] == [
         "alembic: true",
-        "ci: github",
+        "ci: gitlab",
+        "container: true",
         "database_url: postgresql://app@db:5433/shop",
         "driver: asyncpg",
         "example: false",
