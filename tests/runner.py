@@ -144,11 +144,14 @@ class Forker:
     """
 
     def __init__(self) -> None:
+        # PyMySQL loads the machine's certificates with every connection: 30 ms of CPU,
+        # for nothing here.
+        environment = clean_environment() | {"SSL_CERT_FILE": os.devnull}
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("forked.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=clean_environment(),
+            env=environment,
             text=True,
         )
 
