@@ -175,22 +175,18 @@ class Forker:
         project: Path,
         package: str,
         environment: Mapping[str, str],
-        *,
-        greenlets: bool = True,
         limit: float = SUITE_LIMIT,
     ) -> Result:
         """Run the suite of ``project``, and measure what of ``package`` it covers.
 
-        ``environment`` is added to this process's, cleaned. What greenlets run, as in
-        async SQLAlchemy, is measured with ``greenlets`` only, at twice the cost. After
-        ``limit`` seconds the suite is ended.
+        ``environment`` is added to this process's, cleaned. After ``limit`` seconds the
+        suite is ended.
         """
         return self._ask(
             run="suite",
             project=str(project),
             package=package,
             environment=dict(environment),
-            greenlets=greenlets,
             limit=limit,
         )
 

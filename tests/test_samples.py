@@ -80,12 +80,17 @@ def test_fresh_environment(fresh_sample: Variant, accept: Accept) -> None:
 
 
 def test_fresh_environment_of_the_defaults(accept: Accept) -> None:
-    """A newcomer's first commands: all checks of the service, as it comes."""
+    """A newcomer's first commands: all checks of the service, as it comes.
+
+    The coverage is measured as the service has it configured, and not by our means.
+    """
     with accept.database("sqlite"):
         project = accept.render({})
+        coverage = ["run", "--with=coverage", "coverage"]
         for command in (
             ["sync"],
-            ["run", "pytest"],
+            [*coverage, "run", "-m", "pytest"],
+            [*coverage, "report", "--fail-under=100", "--show-missing"],
             ["run", "ruff", "check"],
             ["run", "ruff", "format", "--check"],
             ["run", "mypy"],
