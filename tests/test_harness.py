@@ -185,6 +185,22 @@ def test_it():
         assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
 
 
+def test_types_of_one_project_do_not_hide_those_of_the_next(
+    forker: Forker, mypy_cache: Path, tmp_path: Path
+) -> None:
+    """Not even where their files have the same names, sizes and times."""
+    found = []
+    for name, value in (("one", "12"), ("other", '""')):
+        project = tmp_path / name
+        project.mkdir()
+        (project / "it.py").write_text(f"number: int = {value}\n")
+        (project / "pyproject.toml").write_text('[tool.mypy]\nfiles = ["it.py"]\n')
+        os.utime(project / "it.py", (0, 0))
+        found.append(forker.check_types(project, mypy_cache))
+    assert found[0] == []
+    assert "it.py:1: error: Incompatible types" in found[1][0]
+
+
 def test_suite_that_hangs_is_ended(forker: Forker, tmp_path: Path) -> None:
     project = make_suite(tmp_path, "def test_it():\n    while True:\n        pass\n")
     result = forker.check_suite(project, "service", {}, limit=3)
