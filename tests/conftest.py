@@ -13,6 +13,7 @@ import jinja2
 import pytest
 from pytest_copier.plugin import CopierFixture
 
+from tests import history
 from tests.accept import Accept
 from tests.faults.report import Report
 from tests.found import Found
@@ -86,6 +87,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         variants = find(metafunc.config).variants[argument]
         ids = [variant.id for variant in variants]
         metafunc.parametrize(argument, variants, ids=ids)
+    if "change" in metafunc.fixturenames:
+        changes = find(metafunc.config).changes
+        metafunc.parametrize("change", changes, ids=[change.id for change in changes])
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +102,24 @@ def template() -> Iterator[Template]:
 @pytest.fixture(scope="session")
 def copier_template_paths() -> list[str]:
     """What pytest-copier renders: the template, without this repository's tests."""
-    return ["copier.yml", "includes", "template"]
+    return [*history.TEMPLATE]
+
+
+@pytest.fixture(autouse=True)
+def copier_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep Copier's clones of remote templates out of the user's caches."""
+    folder = tmp_path_factory.getbasetemp() / "copier-cache"
+    monkeypatch.setenv("COPIER_CACHE_DIR", str(folder))
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the template, with a tag for every release and for now."""
+    folder = tmp_path_factory.mktemp("releases") / "template"
+    history.make_history(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.changes import Change, changes
 from tests.samples import fresh_samples, tuning_samples, url_samples
 from tests.servers import BACKENDS, ServerError, ServerMissingError, find_server
 from tests.variants import Template, Variant
@@ -25,6 +26,8 @@ class Found:
 
     variants: dict[str, list[Variant]] = field(default_factory=dict)
     """All variants, and the samples of what does not span them, by their argument."""
+    changes: list[Change] = field(default_factory=list)
+    """The updates to try, each with its answers."""
     pythons: dict[str, str] = field(default_factory=dict)
     """The path of the interpreter for each minor version, as in "3.11"."""
     servers: dict[str, str] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class Found:
                         template, found.variants["variant"], list(found.pythons)
                     )
                 )
+                found.changes.extend(changes(template))
         for backend, server in servers.items():
             found.note(backend, server.result)
         return found
@@ -78,7 +82,8 @@ class Found:
             name: [Variant(**variant) for variant in variants]
             for name, variants in parts.pop("variants").items()
         }
-        return cls(variants=variants, **parts)
+        changes = [Change(**change) for change in parts.pop("changes")]
+        return cls(variants=variants, changes=changes, **parts)
 
     def tell(self) -> str:
         return json.dumps(asdict(self))

@@ -1,6 +1,7 @@
 """What the run did with the rendered services, in lines at its end."""
 
 from collections import Counter, defaultdict
+from statistics import median
 from typing import Any
 
 import pytest
@@ -13,15 +14,24 @@ class Summary:
 
     Each test that accepts a service tells of it in its ``user_properties``, under
     "service": the seconds that each phase took, and how many ``tests`` its suite ran.
+    Each that updates one that was edited tells under "edits" what became of the edits.
     """
 
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}
         """What each test told, by its name."""
+        self.edits: Counter[str] = Counter()
+        """How many edits were kept in updates, are in conflicts, and so on."""
+        self.updates: list[float] = []
+        """The seconds that each update of an untouched service took."""
         self.skipped: dict[str, str] = {}
         """The reasons of those that were skipped."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            told: dict[str, Any] = dict(report.user_properties)
+            self.edits.update(told.get("edits", {}))
+            self.updates += told.get("update", [])
         service = dict(report.user_properties).get("service")
         if report.when == "call" and isinstance(service, dict):
             name = report.nodeid.rpartition("::")[2]
@@ -32,6 +42,12 @@ class Summary:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
+        if self.updates:
+            terminalreporter.section("updates")
+            middle = median(self.updates)
+            terminalreporter.line(f"{len(self.updates)} untouched, {middle:.1f} s each")
+            edits = [f"{count} {kind}" for kind, count in self.edits.items()]
+            terminalreporter.line(f"{self.edits.total()} edits: {', '.join(edits)}")
         if self.services:
             terminalreporter.section("rendered services")
             for line in self.lines():

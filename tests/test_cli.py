@@ -3,10 +3,8 @@
 import os
 import re
 import subprocess
-import sys
 import termios
 from pathlib import Path
-from shutil import copytree
 from typing import Self
 
 import pytest
@@ -15,28 +13,10 @@ from pexpect import EOF
 from pexpect.fdpexpect import fdspawn
 
 from tests.answers import QUESTIONS, asked, template
+from tests.shell import COPIER, copier
 
-COPIER = [sys.executable, "-m", "copier"]
 ENTER, CLEAR, DOWN = "\r", "\x15", "\x1b[B"
 STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-def copier(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `copier` without a terminal, and without `--trust`."""
-    return subprocess.run(
-        [*COPIER, *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def commit(folder: Path, tag: str = "latest") -> None:
-    """Make a Git repository of all that is in `folder`."""
-    for command in ("init", "add .", "commit --message all", f"tag {tag}"):
-        subprocess.run(["git", *command.split()], cwd=folder, check=True)
 
 
 def stored(folder: Path) -> list[str]:
@@ -93,16 +73,16 @@ def test_bad_data_is_refused_and_nothing_is_written(
 
 
 class Terminal:
-    """A copy in a terminal of 80 columns, to be talked to.
+    """Copier in a terminal of 80 columns, to be talked to.
 
     `pexpect.spawn` would fork this process, which under pytest-xdist has threads.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, *arguments: str | Path) -> None:
         ours, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
         self._process = subprocess.Popen(
-            [*COPIER, "copy", template(), folder],
+            [*COPIER, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -143,7 +123,7 @@ class Terminal:
 
 
 def test_enter_all_the_way_gives_the_defaults(tmp_path: Path) -> None:
-    with Terminal(tmp_path / "typed/shop") as terminal:
+    with Terminal("copy", template(), tmp_path / "typed/shop") as terminal:
         for name in asked():
             terminal.answer(name)
         terminal.finish()
@@ -152,7 +132,7 @@ def test_enter_all_the_way_gives_the_defaults(tmp_path: Path) -> None:
 
 
 def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
-    with Terminal(tmp_path / "shop") as terminal:
+    with Terminal("copy", template(), tmp_path / "shop") as terminal:
         terminal.answer("project_name", CLEAR + "Web Shop")
         terminal.answer("package_name", CLEAR + "fastapi")
         terminal.correct("package_name", "Use another name: this is taken", "web_shop")
@@ -176,12 +156,13 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.answer("pool_pre_ping", DOWN + DOWN)
         terminal.answer("transaction", DOWN)
         terminal.answer("alembic")
-        # A letter is all the answer; Copier does not wait for Enter.
+        # A letter is all the answer: Enter is that to the next question, the last one.
         terminal.answer("example", "n")
         printed = terminal.finish()
 
     assert stored(tmp_path / "shop")[2:] == [
         "alembic: true",
+        "ci: github",
         "database_url: postgresql://app@db:5433/shop",
         "driver: asyncpg",
         "example: false",
@@ -202,7 +183,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_mode_that_the_url_excludes_cannot_be_chosen(tmp_path: Path) -> None:
-    with Terminal(tmp_path / "shop") as terminal:
+    with Terminal("copy", template(), tmp_path / "shop") as terminal:
         terminal.answer("project_name")
         terminal.answer("package_name")
         terminal.answer("project_description")
@@ -302,26 +283,3 @@ def test_a_url_is_stored_as_it_is(copier_template: Path, tmp_path: Path) -> None
     done = copier("copy", "--defaults", "--quiet", source, "shop", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"_src_path: {source}" in stored(tmp_path / "shop")
-
-
-def test_a_service_from_a_relative_source_is_updated_from_anywhere(
-    tmp_path: Path,
-) -> None:
-    copytree(template(), tmp_path / "template")
-    commit(tmp_path / "template", tag="1.0.0")
-    done = copier("copy", "--defaults", "template", "here/shop", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    commit(tmp_path / "here/shop")
-
-    done = copier("update", "--defaults", "shop", cwd=tmp_path / "here")
-    assert done.returncode == 0, done.stderr
-    steps = done.stderr.partition("Next, once `git diff` shows no conflict markers:")[2]
-    assert steps.split("\n") == [
-        "",
-        "",
-        "    uv sync",
-        "    uv run alembic upgrade head",
-        "    uv run pytest",
-        "",
-        "",
-    ]

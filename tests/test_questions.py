@@ -33,6 +33,7 @@ CONTRACT = [
     "transaction",
     "alembic",
     "example",
+    "ci",
 ]
 FACTS = [name for name, question in QUESTIONS.items() if question.get("when") is False]
 
@@ -76,7 +77,9 @@ def test_settings_need_no_trust() -> None:
         "_subdirectory",
         "_envops",
         "_exclude",
+        "_external_data",
         "_message_after_copy",
+        "_message_before_update",
         "_message_after_update",
     }
 
@@ -105,6 +108,7 @@ def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
         "transaction": "request",
         "alembic": True,
         "example": True,
+        "ci": "github",
     }
 
 
@@ -191,8 +195,15 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
     ],
 )
 def test_facts_follow_the_answers(data: dict[str, object], true: str) -> None:
-    answers = answer(**data)
+    answers = answer(ci="none", **data)
     assert {name for name in FACTS if answers[name] is True} == set(true.split())
+
+
+def test_a_ci_has_its_files() -> None:
+    for ci in ("github", "gitlab", "none"):
+        answers = answer(ci=ci)
+        facts = answers["has_github_ci"], answers["has_gitlab_ci"]
+        assert facts == (ci == "github", ci == "gitlab")
 
 
 def test_keywords_of_async_code_vanish_in_sync_code() -> None:
@@ -392,7 +403,7 @@ def test_in_memory_refuses_alembic() -> None:
 
 def is_refused(package_name: str) -> bool:
     """Return whether a package may not have this name."""
-    return bool(macros("names").package_problem(package_name).strip())
+    return bool(macros("names").package_problem(package_name, package_name).strip())
 
 
 def test_no_package_is_named_like_a_standard_module() -> None:

@@ -1,9 +1,11 @@
 """Samples of what does not span the variants, and of true fresh environments."""
 
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import yaml
 from sqlalchemy import make_url
 
 from tests.accept import Accept, is_newer
@@ -11,6 +13,7 @@ from tests.found import Found, uv
 from tests.packages import check_dependencies
 from tests.runner import clean_environment, run
 from tests.servers import BACKENDS
+from tests.shell import commit
 from tests.variants import Variant
 
 
@@ -79,23 +82,38 @@ def test_fresh_environment(fresh_sample: Variant, accept: Accept) -> None:
                 accept.record["tests"] = int(passed[1])
 
 
-def test_fresh_environment_of_the_defaults(accept: Accept) -> None:
-    """A newcomer's first commands: all checks of the service, as it comes.
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_steps_of_the_ci_pass(ci: str, accept: Accept) -> None:
+    """A newcomer's first commands, too: all checks of the service, as it comes."""
+    with accept.database("sqlite"):
+        project = accept.render({"ci": ci})
+        commit(project.path)
+        if ci == "github":
+            workflow = (project.path / ".github/workflows/ci.yml").read_text()
+            steps = yaml.safe_load(workflow)["jobs"]["check"]["steps"]
+            commands = [step["run"] for step in steps if "run" in step]
+        else:
+            config = (project.path / ".gitlab-ci.yml").read_text()
+            commands = yaml.safe_load(config)["check"]["script"]
+        assert commands[-1] == "uv run pytest"
+        environment = clean_environment()
+        environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
+        for command in commands:
+            done = run(["bash", "-c", command], project.path, environment)
+            if done.returncode:
+                accept.findings.append(done.stdout)
 
-    The coverage is measured as the service has it configured, and not by our means.
-    """
+
+def test_coverage_is_complete_by_the_settings_of_the_service(accept: Accept) -> None:
+    """As Coverage measures it; the variants are measured by Slipcover."""
+    coverage = [uv(), "run", "--with=coverage", "coverage"]
     with accept.database("sqlite"):
         project = accept.render({})
-        coverage = ["run", "--with=coverage", "coverage"]
         for command in (
-            ["sync"],
             [*coverage, "run", "-m", "pytest"],
-            [*coverage, "report", "--fail-under=100", "--show-missing"],
-            ["run", "ruff", "check"],
-            ["run", "ruff", "format", "--check"],
-            ["run", "mypy"],
+            [*coverage, "report", "--show-missing", "--fail-under=100"],
         ):
-            done = run([uv(), *command], project.path, clean_environment())
+            done = run(command, project.path, clean_environment())
             if done.returncode:
                 accept.findings.append(done.stdout)
 

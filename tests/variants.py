@@ -8,7 +8,7 @@ Copier itself. A new choice is a new set of variants.
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ ALL: Sequence[Any] = ()
 
 # The questions with choices that leave the database layer as it is, or tune it within
 # one variant: test_samples.py draws a sample of them. All others span the variants.
-SAMPLED = {"python_min", "pool_pre_ping"}
+SAMPLED = {"python_min", "pool_pre_ping", "ci"}
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,33 @@ class Template:
         self._worker.data = dict(given)
         return list(self._walk(list(self.questions), axes, {}, {}))
 
+    def settle(self, wanted: Answers) -> Answers:
+        """Those of the answers ``wanted`` that are asked for, and allowed, together."""
+        self._worker.data = {}
+        known: dict[str, Any] = {}
+        settled = {}
+        for name in self.questions:
+            question = self._question(name, known)
+            known[name] = question.get_default()
+            if name in wanted and question.get_when():
+                with suppress(ValueError):
+                    answer = question.parse_answer(wanted[name])
+                    question.validate_answer(answer)
+                    known[name] = settled[name] = answer
+        return settled
+
+    def _question(self, name: str, known: Answers) -> Question:
+        """The question ``name``, after the answers ``known``."""
+        worker = self._worker
+        worker.answers = AnswersMap(user=dict(known), init=worker.data)
+        return Question(
+            var_name=name,
+            answers=worker.answers,
+            context=worker._render_context(),
+            jinja_env=worker.jinja_env,
+            **self.questions[name],
+        )
+
     def _walk(
         self,
         names: Sequence[str],
@@ -136,15 +163,7 @@ class Template:
         for index, name in enumerate(names):
             if axes.keys().isdisjoint(names[index:]):
                 break
-            worker = self._worker
-            worker.answers = AnswersMap(user=dict(known), init=worker.data)
-            question = Question(
-                var_name=name,
-                answers=worker.answers,
-                context=worker._render_context(),
-                jinja_env=worker.jinja_env,
-                **self.questions[name],
-            )
+            question = self._question(name, known)
             if name in axes and question.get_when():
                 for answer in axes[name] or choices(question):
                     question.validate_answer(question.parse_answer(answer))
