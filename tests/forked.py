@@ -9,6 +9,7 @@ JSON object a line; ``runner.py`` is the other end. It is no pytest-xdist worker
 has no threads: forking a process with threads is unsafe.
 """
 
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -72,6 +73,8 @@ PRELOADED = [
     "uvicorn.protocols.http.auto",
     "uvicorn.server",
 ]
+
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 # Nothing is left out but what cannot run; a rendered service has no pragmas.
 EXCLUDED_LINES = [r"^\s*if TYPE_CHECKING:", r"^\s*\.\.\.$"]
@@ -153,6 +156,8 @@ def run_mypy(options: list[str]) -> dict[str, Any]:
 def child(request: dict[str, Any], output: str, answer: int) -> None:
     """Serve ``request`` in a fresh child, and end it."""
     os.setsid()  # to be killed with its own children
+    if sys.platform == "linux":  # and with its parent, whatever ends that one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(output, os.O_WRONLY)
     for source, target in ((nothing, 0), (written, 1), (written, 2)):

@@ -18,7 +18,7 @@ import pytest
 from pytest_copier.plugin import CopierFixture
 
 from tests.accept import Accept
-from tests.found import Found
+from tests.found import Found, uv
 from tests.runner import Forker, clean_environment
 from tests.servers import (
     MariaDBServer,
@@ -87,6 +87,7 @@ UNTRIED = "    if not text:\n        print()  # pragma: no cover\n"
 # A change of one of these files, and what is then found.
 FAULTS = {
     "failure": (SUITE, '"abc"', '"abd"', "suite failed with exit code 1"),
+    "place": (SUITE, '"abc"', '"abd"', "tests/test_shorten.py:9: in test_long"),
     "no-test": (SUITE, "def test_", "def check_", "no test ran"),
     "broken-suite": (SUITE, "import", "imports", "suite failed with exit code 2"),
     "crash": (SUITE, LONG, "    import os\n\n    os.abort()\n", "exit code -6"),
@@ -97,8 +98,8 @@ FAULTS = {
     "line": (SUITE, LONG, OTHER, "not covered: src/service/__init__.py: 3, 2->3"),
     "branch": (SUITE, SHORT, OTHER, "not covered: src/service/__init__.py: 2->4"),
     "pragma": (PACKAGE, "    return", f"{UNTRIED}    return", "not covered: .*: 5"),
-    "types": (PACKAGE, "-> str", "-> int", "Incompatible return value type"),
-    "style": (PACKAGE, "def", "import os\n\n\ndef", "F401"),
+    "types": (PACKAGE, "-> str", "-> int", "src/.*.py:4: .* return value type"),
+    "style": (PACKAGE, "def", "import os\n\n\ndef", "F401 .*\n --> src/.*.py:1:8"),
     "format": (PACKAGE, "[:3]", "[ : 3 ]", "would be reformatted"),
     "syntax": (PACKAGE, "return text", "return text)", "invalid-syntax"),
     "jinja": (README, "A", "{{ a }}", "README.md:1: Jinja is left over"),
@@ -106,6 +107,25 @@ FAULTS = {
     "gap": (CONFIGURATION, "\n\n", "\n\n\n\n", "pyproject.toml: empty lines"),
     "toml": (CONFIGURATION, "[tool.pytest", "[tool.pytest\n", "does not parse"),
 }  # fmt: skip
+
+# What holds in a process that is new, and how a suite would end that for the next one.
+LEAKS = {
+    "module": ('"leak" not in sys.modules', 'sys.modules["leak"] = sys'),
+    "package": ('not hasattr(service, "leak")', "service.leak = 1"),
+    "library": ('not hasattr(sqlalchemy, "leak")', "sqlalchemy.leak = 1"),
+    "path": ('"leak" not in sys.path', 'sys.path.append("leak")'),
+    "environment": ('"LEAK" not in os.environ', 'os.environ["LEAK"] = "it"'),
+    "folder": ('os.path.exists("test_it.py")', 'os.chdir("/")'),
+    "umask": ("os.umask(0o22) != 0", "os.umask(0)"),
+    "signal": (
+        "not signal.getsignal(signal.SIGTERM)",
+        "signal.signal(signal.SIGTERM, print)",
+    ),
+    "thread": (
+        "threading.active_count() == 1",
+        "threading.Thread(target=time.sleep, args=[600], daemon=True).start()",
+    ),
+}
 
 
 @pytest.fixture
@@ -147,7 +167,9 @@ def test_fault_is_found(
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(pytest.fail.Exception, match=finding) as failure:
         accept_small("none", {})
-    assert f"rendered: {accept_small.folder}/service\n" in str(failure.value)
+    assert str(failure.value).endswith(f"""
+rendered: {accept_small.folder}/service
+again:    uv run pytest -k '{accept_small.node.name.partition("[")[2][:-1]}'""")
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mysql"])
@@ -161,28 +183,45 @@ def test_fault_of_a_database_is_found(backend: str, accept_small: Accept) -> Non
         leave_traces()
     assert "the development database was written to: ['kept']" in str(failure.value)
     assert "database left behind: service-" in str(failure.value)
+    accept_small.findings.clear()
+    with accept_small.database(backend) as url:
+        execute(url, "CREATE TABLE kept (id INTEGER)")
+        execute(url, "DROP TABLE kept")
 
 
+@pytest.mark.parametrize(("clean", "leak"), LEAKS.values(), ids=LEAKS)
 def test_state_of_one_suite_does_not_reach_the_next(
-    forker: Forker, tmp_path: Path
+    clean: str, leak: str, forker: Forker, tmp_path: Path
 ) -> None:
-    """Neither modules, nor the environment, nor processes."""
-    suite = """\
-import os, subprocess, sys, sqlalchemy
+    suite = f"""\
+import os, signal, sys, threading, time
+import service, sqlalchemy
 
 def test_it():
-    assert not hasattr(sqlalchemy, "leak")
-    assert "LEAK" not in os.environ
-    assert "tests.leak" not in sys.modules
-    sqlalchemy.leak = os.environ["LEAK"] = sys.modules["tests.leak"] = "it"
-    sleeper = subprocess.Popen(["sleep", "600"])
-    open("pid", "w").write(str(sleeper.pid))
+    assert {clean}
+    {leak}
 """
     for name in ("one", "other"):
         project = make_suite(tmp_path / name, suite)
-        assert forker.check_suite(project, "service", {}).status == 0
-        sleeper = int((project / "pid").read_text())
-        assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+        result = forker.check_suite(project, "service", {})
+        assert result.status == 0, result.output
+    # Where nothing is in between, the second one fails.
+    project = make_suite(tmp_path / "both", f"{suite}\ntest_again = test_it\n")
+    assert "1 failed, 1 passed" in forker.check_suite(project, "service", {}).output
+
+
+def test_processes_of_a_suite_end_with_it(forker: Forker, tmp_path: Path) -> None:
+    suite = """\
+import subprocess
+
+def test_it():
+    sleeper = subprocess.Popen(["sleep", "600"])
+    open("pid", "w").write(str(sleeper.pid))
+"""
+    project = make_suite(tmp_path, suite)
+    forker.check_suite(project, "service", {})
+    sleeper = int((project / "pid").read_text())
+    assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
 
 
 def test_types_of_one_project_do_not_hide_those_of_the_next(
@@ -229,8 +268,9 @@ def test_it():
             assert result.status == 0, result.output
 
 
-def test_child_ends_with_the_process_that_asked(tmp_path: Path) -> None:
-    suite = "import time\n\ndef test_it():\n    time.sleep(600)\n"
+@pytest.mark.parametrize("killed", ["owner", "forker"])
+def test_child_ends_with_the_process_that_asked(killed: str, tmp_path: Path) -> None:
+    suite = "def test_it():\n    while True:\n        pass\n"
     project = make_suite(tmp_path, suite)
     code = f"""\
 from contextlib import ExitStack
@@ -243,7 +283,10 @@ Forker().check_suite(Path({str(project)!r}), "service", {{}})
         children = psutil.Process(owner.pid).children
         wait_for(lambda: len(children(recursive=True)) == 2)
         processes = children(recursive=True)
-        owner.kill()
+        if killed == "forker":
+            children()[0].kill()
+        else:
+            owner.kill()
     wait_for(lambda: not any(map(is_alive, processes)))
 
 
@@ -392,6 +435,13 @@ def test_missing_server_is_missed_only_where_it_has_to_be_there(
     found = Found()
     found.note("mysql", find_missing)
     assert found.broken == {"mysql": "apt-get install it"}
+
+
+def test_missing_uv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pytest.fail.Exception, match="with `uv run pytest`"):
+        uv()
 
 
 def test_service_without_its_server_is_skipped_or_fails(accept_small: Accept) -> None:
