@@ -18,7 +18,7 @@ from tests.accept import Accept
 from tests.faults.report import Report
 from tests.found import Found
 from tests.runner import Forker
-from tests.summary import Summary
+from tests.summary import Progress, Summary
 from tests.variants import Template
 
 # The arguments of tests that stand for variants.
@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[FOUND] = Found.told(config.workerinput["found"])
     else:
         config.stash[EXITS] = ExitStack()
+        config.pluginmanager.register(Progress(config))
         config.pluginmanager.register(Summary())
         config.pluginmanager.register(Report(config))
 

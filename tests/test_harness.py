@@ -489,6 +489,37 @@ def test_it(request, seconds):
     )
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_progress_is_told(
+    workers: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count, the time left by what such tests took, and the slowest so far."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeconftest("""\
+from tests import summary
+
+def pytest_configure(config):
+    summary.INTERVAL = 0.0
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(summary.Progress(config))
+""")
+    pytester.makepyfile("""\
+import time
+import pytest
+
+def test_fast():
+    pass
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.2])
+def test_slow(seconds):
+    time.sleep(seconds)
+""")
+    result = pytester.runpytest_subprocess("-n", str(workers))
+    result.stdout.fnmatch_lines(["4 of 4 tests, 0:00 left, slowest: 1.2 s *1.2?"])
+    if not workers:
+        result.stdout.fnmatch_lines(["3 of 4 tests, 0:01 left, slowest: 0.8 s *0.8?"])
+
+
 def make_suite(folder: Path, suite: str) -> Path:
     """A project that is nothing but an empty package and a suite."""
     (folder / "src" / "service").mkdir(parents=True)
