@@ -105,10 +105,7 @@ class Accept:
         before = list_files(project.path)
         with self.timed("suite"):
             result = self.forker.check_suite(
-                project.path,
-                project.answers["package_name"],
-                environment,
-                greenlets=project.answers.get("mode") == "async",
+                project.path, project.answers["package_name"], environment
             )
         self.record["tests"] = result.tests
         self.findings += result.findings()

@@ -9,6 +9,7 @@ JSON object a line; ``runner.py`` is the other end. It is no pytest-xdist worker
 has no threads: forking a process with threads is unsafe.
 """
 
+import ctypes
 import faulthandler
 import gc
 import importlib
@@ -21,15 +22,15 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import _pytest.config
 import anyio.pytest_plugin
-import coverage
 import mypy.api
 import pytest
+from slipcover import FileMatcher, ImportManager, Slipcover
 
 # What rendered services import, directly or in the course of a run. A module that is
 # missing here makes the run of a variant slower, not wrong.
@@ -50,8 +51,10 @@ PRELOADED = [
     "fastapi.testclient",
     "httpx2",
     "logging.config",
+    "pdb",
     "psycopg",
     "psycopg_binary",
+    "pydantic.v1",
     "pydantic_settings",
     "pymysql",
     "sqlalchemy.dialects.mysql.aiomysql",
@@ -71,7 +74,9 @@ PRELOADED = [
     "uvicorn.server",
 ]
 
-# Coverage leaves out nothing but what cannot run; a rendered service has no pragmas.
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+# Nothing is left out but what cannot run; a rendered service has no pragmas.
 EXCLUDED_LINES = [r"^\s*if TYPE_CHECKING:", r"^\s*\.\.\.$"]
 
 
@@ -96,60 +101,48 @@ class Counts:
         self.warnings.append(f"{nodeid}: {warning_message.message}")
 
 
-def run_suite(package: str, greenlets: bool) -> dict[str, Any]:
+def run_suite(package: str) -> dict[str, Any]:
     """Run the suite in the current directory, measuring ``src/<package>``.
 
-    Without ``greenlets``, code that greenlets run is not measured; that is faster.
+    Slipcover changes the modules of the package as they are imported. A tracer, as
+    Coverage has it, would slow down all libraries as well, and double the time.
     """
     source = Path("src", package).resolve()
     sys.path.insert(0, str(source.parent))
     sys.path.insert(0, str(Path.cwd()))  # as `python -m pytest` does
-    measured = coverage.Coverage(
-        config_file=False,
-        data_file=None,
-        branch=True,
-        source=[str(source)],
-        concurrency=["thread", "greenlet"] if greenlets else ["thread"],
+    measured = Slipcover(
+        branch=True, source=[str(source)], exclude_lines=EXCLUDED_LINES
     )
-    measured.set_option("report:exclude_lines", EXCLUDED_LINES)
     counts = Counts()
     # Our plugins are not those of the service, which has anyio's (of FastAPI) alone.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    measured.start()
-    status = pytest.main(
-        ["-p", "no:cacheprovider", "--color=no", "--tb=short"],
-        plugins=[counts, anyio.pytest_plugin],
-    )
-    measured.stop()
+    with ImportManager(measured, FileMatcher([source])):
+        status = pytest.main(
+            ["-p", "no:cacheprovider", "--color=no", "--tb=short"],
+            plugins=[counts, anyio.pytest_plugin],
+        )
     return {
         "status": int(status),
         "tests": counts.tests,
         "skipped": counts.skipped,
         "xfailed": counts.xfailed,
         "warnings": counts.warnings,
-        "missing": missing_lines(measured, source),
+        "missing": missing_lines(measured.get_coverage()["files"]),
     }
 
 
-def missing_lines(measured: coverage.Coverage, source: Path) -> dict[str, list[str]]:
+def missing_lines(files: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """The lines and branches that did not run, by file; empty at 100 %."""
-    with tempfile.NamedTemporaryFile("r", suffix=".json") as report:
-        with redirect_stdout(io.StringIO()):
-            try:
-                measured.json_report(outfile=report.name)
-            except coverage.exceptions.NoDataError:
-                return {str(source): ["everything"]}
-        files = json.load(report)["files"]
     missing = {}
     for name, file in files.items():
         lines = [str(line) for line in file["missing_lines"]]
         branches = [
-            f"{start}->{end if end > 0 else 'exit'}"
+            f"{start}->{end or 'exit'}"
             for start, end in file["missing_branches"]
             if start not in file["missing_lines"]
         ]
         if lines or branches:
-            missing[os.path.relpath(name)] = lines + branches
+            missing[name] = lines + branches
     return missing
 
 
@@ -163,6 +156,8 @@ def run_mypy(options: list[str]) -> dict[str, Any]:
 def child(request: dict[str, Any], output: str, answer: int) -> None:
     """Serve ``request`` in a fresh child, and end it."""
     os.setsid()  # to be killed with its own children
+    if sys.platform == "linux":  # and with its parent, whatever ends that one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     written = os.open(output, os.O_WRONLY)
     for source, target in ((nothing, 0), (written, 1), (written, 2)):
@@ -176,7 +171,7 @@ def child(request: dict[str, Any], output: str, answer: int) -> None:
     sys.dont_write_bytecode = True  # the project is imported this once
     started = time.process_time()
     if request["run"] == "suite":
-        result = run_suite(request["package"], request["greenlets"])
+        result = run_suite(request["package"])
     else:
         result = run_mypy(request["options"])
     result["cpu"] = time.process_time() - started

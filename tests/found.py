@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.changes import Change, changes
 from tests.samples import fresh_samples, tuning_samples, url_samples
 from tests.servers import BACKENDS, ServerError, ServerMissingError, find_server
@@ -92,7 +94,8 @@ class Found:
 def uv() -> str:
     """The path of uv: the one that runs us, or the one on the PATH."""
     found = os.environ.get("UV") or shutil.which("uv")
-    assert found, "uv is missing; run the tests with `uv run pytest`"
+    if not found:
+        pytest.fail("uv is missing; run the tests with `uv run pytest`", pytrace=False)
     return found
 
 

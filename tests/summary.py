@@ -1,12 +1,78 @@
-"""What the run did with the rendered services, in lines at its end."""
+"""How far the run is, and at its end what it did with the rendered services."""
 
+import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
 import pytest
 
 PHASES = ("render", "style", "types", "sync", "suite")
+
+INTERVAL = 15.0  # seconds
+
+
+class Progress:
+    """A pytest plugin of the run's first process: every so often a line of progress.
+
+    It has the count, the time left and the slowest test. What a test takes that is yet
+    to come is what those of the same function took, for other parameters.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.workers: set[object] = set()
+        self.expected: Counter[str] = Counter()
+        """How many tests there are, by function."""
+        self.done: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """The time spent, by function."""
+        self.slowest: defaultdict[str, float] = defaultdict(float)
+        """The time spent, by test."""
+        self.told = time.monotonic()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.expect(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        self.workers.add(node)
+        self.expect(ids)
+
+    def expect(self, ids: Iterable[str]) -> None:
+        self.expected = Counter(map(function_of, ids))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        function = function_of(report.nodeid)
+        self.seconds[function] += report.duration
+        self.slowest[report.nodeid] += report.duration
+        self.done[function] += report.when == "teardown"
+        if time.monotonic() > self.told + INTERVAL:
+            self.told = time.monotonic()
+            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+            if isinstance(reporter, pytest.TerminalReporter):
+                reporter.write_line(self.line())
+
+    def line(self) -> str:
+        """How far the run is."""
+        done = self.done.total()
+        mean = sum(self.seconds.values()) / max(done, 1)
+        left = 0.0
+        for name, count in self.expected.items():
+            ran = self.done[name]
+            left += (count - ran) * (self.seconds[name] / ran if ran else mean)
+        minutes, seconds = divmod(round(left / max(len(self.workers), 1)), 60)
+        longest, slowest = max((took, name) for name, took in self.slowest.items())
+        return (
+            f"{done} of {self.expected.total()} tests, {minutes}:{seconds:02} left, "
+            f"slowest: {longest:.1f} s {slowest.rpartition('::')[2]}"
+        )
+
+
+def function_of(nodeid: str) -> str:
+    """The test's function, without its parameters."""
+    return nodeid.partition("[")[0]
 
 
 class Summary:
@@ -57,7 +123,7 @@ class Summary:
         """What there is to tell, a line each; times add up those of all workers."""
         by_test = defaultdict(list)
         for name in self.services:
-            by_test[name.partition("[")[0]].append(name)
+            by_test[function_of(name)].append(name)
         lines = [f"{test}: {self.count(names)}" for test, names in by_test.items()]
         spent = {
             phase: sum(service.get(phase, 0.0) for service in self.services.values())

@@ -18,7 +18,7 @@ import pytest
 from pytest_copier.plugin import CopierFixture
 
 from tests.accept import Accept
-from tests.found import Found
+from tests.found import Found, uv
 from tests.runner import Forker, clean_environment
 from tests.servers import (
     MariaDBServer,
@@ -87,6 +87,7 @@ UNTRIED = "    if not text:\n        print()  # pragma: no cover\n"
 # A change of one of these files, and what is then found.
 FAULTS = {
     "failure": (SUITE, '"abc"', '"abd"', "suite failed with exit code 1"),
+    "place": (SUITE, '"abc"', '"abd"', "tests/test_shorten.py:9: in test_long"),
     "no-test": (SUITE, "def test_", "def check_", "no test ran"),
     "broken-suite": (SUITE, "import", "imports", "suite failed with exit code 2"),
     "crash": (SUITE, LONG, "    import os\n\n    os.abort()\n", "exit code -6"),
@@ -97,8 +98,8 @@ FAULTS = {
     "line": (SUITE, LONG, OTHER, "not covered: src/service/__init__.py: 3, 2->3"),
     "branch": (SUITE, SHORT, OTHER, "not covered: src/service/__init__.py: 2->4"),
     "pragma": (PACKAGE, "    return", f"{UNTRIED}    return", "not covered: .*: 5"),
-    "types": (PACKAGE, "-> str", "-> int", "Incompatible return value type"),
-    "style": (PACKAGE, "def", "import os\n\n\ndef", "F401"),
+    "types": (PACKAGE, "-> str", "-> int", "src/.*.py:4: .* return value type"),
+    "style": (PACKAGE, "def", "import os\n\n\ndef", "F401 .*\n --> src/.*.py:1:8"),
     "format": (PACKAGE, "[:3]", "[ : 3 ]", "would be reformatted"),
     "syntax": (PACKAGE, "return text", "return text)", "invalid-syntax"),
     "jinja": (README, "A", "{{ a }}", "README.md:1: Jinja is left over"),
@@ -106,6 +107,25 @@ FAULTS = {
     "gap": (CONFIGURATION, "\n\n", "\n\n\n\n", "pyproject.toml: empty lines"),
     "toml": (CONFIGURATION, "[tool.pytest", "[tool.pytest\n", "does not parse"),
 }  # fmt: skip
+
+# What holds in a process that is new, and how a suite would end that for the next one.
+LEAKS = {
+    "module": ('"leak" not in sys.modules', 'sys.modules["leak"] = sys'),
+    "package": ('not hasattr(service, "leak")', "service.leak = 1"),
+    "library": ('not hasattr(sqlalchemy, "leak")', "sqlalchemy.leak = 1"),
+    "path": ('"leak" not in sys.path', 'sys.path.append("leak")'),
+    "environment": ('"LEAK" not in os.environ', 'os.environ["LEAK"] = "it"'),
+    "folder": ('os.path.exists("test_it.py")', 'os.chdir("/")'),
+    "umask": ("os.umask(0o22) != 0", "os.umask(0)"),
+    "signal": (
+        "not signal.getsignal(signal.SIGTERM)",
+        "signal.signal(signal.SIGTERM, print)",
+    ),
+    "thread": (
+        "threading.active_count() == 1",
+        "threading.Thread(target=time.sleep, args=[600], daemon=True).start()",
+    ),
+}
 
 
 @pytest.fixture
@@ -147,7 +167,9 @@ def test_fault_is_found(
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(pytest.fail.Exception, match=finding) as failure:
         accept_small("none", {})
-    assert f"rendered: {accept_small.folder}/service\n" in str(failure.value)
+    assert str(failure.value).endswith(f"""
+rendered: {accept_small.folder}/service
+again:    uv run pytest -k '{accept_small.node.name.partition("[")[2][:-1]}'""")
 
 
 @pytest.mark.parametrize("backend", ["postgresql", "mysql"])
@@ -161,28 +183,61 @@ def test_fault_of_a_database_is_found(backend: str, accept_small: Accept) -> Non
         leave_traces()
     assert "the development database was written to: ['kept']" in str(failure.value)
     assert "database left behind: service-" in str(failure.value)
+    accept_small.findings.clear()
+    with accept_small.database(backend) as url:
+        execute(url, "CREATE TABLE kept (id INTEGER)")
+        execute(url, "DROP TABLE kept")
 
 
+@pytest.mark.parametrize(("clean", "leak"), LEAKS.values(), ids=LEAKS)
 def test_state_of_one_suite_does_not_reach_the_next(
-    forker: Forker, tmp_path: Path
+    clean: str, leak: str, forker: Forker, tmp_path: Path
 ) -> None:
-    """Neither modules, nor the environment, nor processes."""
-    suite = """\
-import os, subprocess, sys, sqlalchemy
+    suite = f"""\
+import os, signal, sys, threading, time
+import service, sqlalchemy
 
 def test_it():
-    assert not hasattr(sqlalchemy, "leak")
-    assert "LEAK" not in os.environ
-    assert "tests.leak" not in sys.modules
-    sqlalchemy.leak = os.environ["LEAK"] = sys.modules["tests.leak"] = "it"
-    sleeper = subprocess.Popen(["sleep", "600"])
-    open("pid", "w").write(str(sleeper.pid))
+    assert {clean}
+    {leak}
 """
     for name in ("one", "other"):
         project = make_suite(tmp_path / name, suite)
-        assert forker.check_suite(project, "service", {}).status == 0
-        sleeper = int((project / "pid").read_text())
-        assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+        result = forker.check_suite(project, "service", {})
+        assert result.status == 0, result.output
+    # Where nothing is in between, the second one fails.
+    project = make_suite(tmp_path / "both", f"{suite}\ntest_again = test_it\n")
+    assert "1 failed, 1 passed" in forker.check_suite(project, "service", {}).output
+
+
+def test_processes_of_a_suite_end_with_it(forker: Forker, tmp_path: Path) -> None:
+    suite = """\
+import subprocess
+
+def test_it():
+    sleeper = subprocess.Popen(["sleep", "600"])
+    open("pid", "w").write(str(sleeper.pid))
+"""
+    project = make_suite(tmp_path, suite)
+    forker.check_suite(project, "service", {})
+    sleeper = int((project / "pid").read_text())
+    assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+
+
+def test_types_of_one_project_do_not_hide_those_of_the_next(
+    forker: Forker, mypy_cache: Path, tmp_path: Path
+) -> None:
+    """Not even where their files have the same names, sizes and times."""
+    found = []
+    for name, value in (("one", "12"), ("other", '""')):
+        project = tmp_path / name
+        project.mkdir()
+        (project / "it.py").write_text(f"number: int = {value}\n")
+        (project / "pyproject.toml").write_text('[tool.mypy]\nfiles = ["it.py"]\n')
+        os.utime(project / "it.py", (0, 0))
+        found.append(forker.check_types(project, mypy_cache))
+    assert found[0] == []
+    assert "it.py:1: error: Incompatible types" in found[1][0]
 
 
 def test_suite_that_hangs_is_ended(forker: Forker, tmp_path: Path) -> None:
@@ -213,8 +268,9 @@ def test_it():
             assert result.status == 0, result.output
 
 
-def test_child_ends_with_the_process_that_asked(tmp_path: Path) -> None:
-    suite = "import time\n\ndef test_it():\n    time.sleep(600)\n"
+@pytest.mark.parametrize("killed", ["owner", "forker"])
+def test_child_ends_with_the_process_that_asked(killed: str, tmp_path: Path) -> None:
+    suite = "def test_it():\n    while True:\n        pass\n"
     project = make_suite(tmp_path, suite)
     code = f"""\
 from contextlib import ExitStack
@@ -227,7 +283,10 @@ Forker().check_suite(Path({str(project)!r}), "service", {{}})
         children = psutil.Process(owner.pid).children
         wait_for(lambda: len(children(recursive=True)) == 2)
         processes = children(recursive=True)
-        owner.kill()
+        if killed == "forker":
+            children()[0].kill()
+        else:
+            owner.kill()
     wait_for(lambda: not any(map(is_alive, processes)))
 
 
@@ -282,11 +341,11 @@ def test_server_leaves_nothing(server: Server, state: str) -> None:
 
 def test_server_that_cannot_start_says_why(server: Server) -> None:
     server.stop()
-    with (
-        socket.create_server(("127.0.0.1", server.port)),
-        pytest.raises(ServerError, match="Address already in use"),
-    ):
-        server.start()
+    with socket.socket() as other:  # it does not listen: nobody waits for its answer
+        other.bind(("127.0.0.1", 0))
+        server.port = other.getsockname()[1]
+        with pytest.raises(ServerError, match="Address already in use"):
+            server.start()
 
 
 def test_server_of_the_wheel() -> None:
@@ -378,6 +437,13 @@ def test_missing_server_is_missed_only_where_it_has_to_be_there(
     assert found.broken == {"mysql": "apt-get install it"}
 
 
+def test_missing_uv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pytest.fail.Exception, match="with `uv run pytest`"):
+        uv()
+
+
 def test_service_without_its_server_is_skipped_or_fails(accept_small: Accept) -> None:
     accept_small.found = Found(
         missing={"mysql": "install it"}, broken={"postgresql": "no start"}
@@ -421,6 +487,37 @@ def test_it(request, seconds):
             "skipped 1: get a server",
         ]
     )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_progress_is_told(
+    workers: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count, the time left by what such tests took, and the slowest so far."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeconftest("""\
+from tests import summary
+
+def pytest_configure(config):
+    summary.INTERVAL = 0.0
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(summary.Progress(config))
+""")
+    pytester.makepyfile("""\
+import time
+import pytest
+
+def test_fast():
+    pass
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.2])
+def test_slow(seconds):
+    time.sleep(seconds)
+""")
+    result = pytester.runpytest_subprocess("-n", str(workers))
+    result.stdout.fnmatch_lines(["4 of 4 tests, 0:00 left, slowest: 1.2 s *1.2?"])
+    if not workers:
+        result.stdout.fnmatch_lines(["3 of 4 tests, 0:01 left, slowest: 0.8 s *0.8?"])
 
 
 def make_suite(folder: Path, suite: str) -> Path:

@@ -104,6 +104,20 @@ def test_the_steps_of_the_ci_pass(ci: str, accept: Accept) -> None:
                 accept.findings.append(done.stdout)
 
 
+def test_coverage_is_complete_by_the_settings_of_the_service(accept: Accept) -> None:
+    """As Coverage measures it; the variants are measured by Slipcover."""
+    coverage = [uv(), "run", "--with=coverage", "coverage"]
+    with accept.database("sqlite"):
+        project = accept.render({})
+        for command in (
+            [*coverage, "run", "-m", "pytest"],
+            [*coverage, "report", "--show-missing", "--fail-under=100"],
+        ):
+            done = run(command, project.path, clean_environment())
+            if done.returncode:
+                accept.findings.append(done.stdout)
+
+
 def test_fresh_environments_are_of_every_python_and_driver(found: Found) -> None:
     samples = found.variants["fresh_sample"]
     assert {sample.python for sample in samples} == found.pythons.keys()
