@@ -1,6 +1,6 @@
 """Renders one variant of the working tree into a folder, to look at it.
 
-    uv run python -m tests.render postgresql-async-asyncpg-queue-request-alembic-example /tmp/a
+    uv run python -m tests.render postgresql-async-asyncpg-queue ../look
 
 The first argument is the id of a variant, as pytest shows it, or a part of one.
 """
