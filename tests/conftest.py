@@ -21,12 +21,13 @@ from tests.faults.report import Report
 from tests.found import Found
 from tests.runner import Forker
 from tests.summary import Progress, Summary
-from tests.variants import Template
+from tests.variants import BACKENDS, Template
 
 # The arguments of tests that stand for variants.
 VARIANTS = ("variant", "url_sample", "tuning_sample", "fresh_sample")
 
 FOUND = pytest.StashKey[Found]()
+FORKER = pytest.StashKey[Forker]()
 EXITS = pytest.StashKey[ExitStack]()
 
 
@@ -43,10 +44,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[FOUND] = Found.told(config.workerinput["found"])
     else:
-        config.stash[EXITS] = ExitStack()
         config.pluginmanager.register(Progress(config))
         config.pluginmanager.register(Summary())
         config.pluginmanager.register(Report(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run one variant, selected by its id, without workers, which take seconds.
+
+    The libraries that it needs are loaded while we look for the variants.
+    """
+    keyword = config.option.keyword
+    if keyword.startswith(tuple(BACKENDS)) and keyword.count("-") > 3:
+        config.stash[FORKER] = exits_of(config).enter_context(Forker())
+        return 0
+    return None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,8 +76,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def find(config: pytest.Config) -> Found:
     """What was found, once in a run."""
     if FOUND not in config.stash:
-        config.stash[FOUND] = Found.out(config.stash[EXITS])
+        config.stash[FOUND] = Found.out(exits_of(config))
     return config.stash[FOUND]
+
+
+def exits_of(config: pytest.Config) -> ExitStack:
+    """What ends with the run."""
+    return config.stash.setdefault(EXITS, ExitStack())
 
 
 def remember_compiled_templates() -> None:
@@ -153,9 +171,9 @@ def found(pytestconfig: pytest.Config) -> Found:
 
 
 @pytest.fixture(scope="session")
-def forker() -> Iterator[Forker]:
+def forker(pytestconfig: pytest.Config) -> Iterator[Forker]:
     """The process whose children run suites and type checks."""
-    with Forker() as forker:
+    with pytestconfig.stash.get(FORKER, None) or Forker() as forker:
         yield forker
 
 
@@ -163,7 +181,7 @@ def forker() -> Iterator[Forker]:
 def mypy_cache(pytestconfig: pytest.Config, worker_id: str) -> Path:
     """Mypy's cache, of this worker and all runs: without it a check takes 8 s."""
     assert pytestconfig.cache
-    return pytestconfig.cache.mkdir(f"mypy-{worker_id}")
+    return pytestconfig.cache.mkdir(f"mypy-{worker_id.replace('master', 'gw0')}")
 
 
 @pytest.fixture
