@@ -1,20 +1,27 @@
 """Changes of mind: the answers of a service, and those of its update."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
-from tests.answers import answer, asked
 from tests.history import TAGS
 from tests.samples import NUMBERS, pairs
-from tests.variants import ALL, BACKENDS, Answers, Template
+from tests.variants import BACKENDS, Answers, Variant
 
-# What questions without choices can be answered with, besides numbers. The name of the
-# package is missing, as an update refuses another one.
-TEXTS = {
+NamedChange = tuple[str, Answers, Answers]
+
+# What else is answered, once, on one backend. The name of the package is missing: an
+# update refuses another one.
+OTHERS: dict[str, Sequence[Any]] = {
     "project_name": ["Another name"],
     "project_description": ["Another description."],
-    "database_url": [*BACKENDS.values(), "postgresql://other@database.invalid/other"],
+    "database_url": ["postgresql://other@database.invalid/other"],
+    "python_min": ["3.12", "3.13", "3.14"],
+    "pool_pre_ping": ["always", "never"],
+    "container": [False],
+    "ci": ["gitlab", "none"],
+    **{name: values[-1:] for name, values in NUMBERS.items()},
 }
 
 
@@ -22,7 +29,8 @@ TEXTS = {
 class Change:
     """An update of a service with other answers.
 
-    Answers that are not possible beside the others are as good as not given.
+    Answers that are not possible beside the others are as good as not given, and those
+    left out are the defaults.
     """
 
     id: str
@@ -33,19 +41,32 @@ class Change:
     """The answers to the update."""
 
 
-def changes(template: Template) -> Iterator[Change]:
+def changes(variants: Sequence[Variant]) -> Iterator[Change]:
     """From every release: pairs of variants, and every change of a single answer."""
-    both = [*variant_pairs(template), *single_changes(template)]
+    both = [*variant_pairs(variants), *single_changes(variants)]
     for release in TAGS:
         for name, before, after in both:
             yield Change(f"{release}-{name}", release, before, after)
 
 
-def variant_pairs(template: Template) -> Iterator[tuple[str, Answers, Answers]]:
-    """Two variants each, so that every two answers of one or of both occur."""
-    values = {"database_url": list(BACKENDS.values())} | {
-        name: template.choices(name) for name in template.axes
+def values_of(variants: Sequence[Variant]) -> dict[str, list[Any]]:
+    """What the questions are answered with in the variants."""
+    names = {name: None for variant in variants for name in variant.answers}
+    return {
+        name: list(
+            dict.fromkeys(
+                variant.answers[name] for variant in variants if name in variant.answers
+            )
+        )
+        for name in names
     }
+
+
+def variant_pairs(
+    variants: Sequence[Variant],
+) -> Iterator[tuple[str, Answers, Answers]]:
+    """Two variants each, so that every two answers of one or of both occur."""
+    values = values_of(variants)
     axes = {f"{side} {name}": values[name] for side in "ab" for name in values}
     for number, row in enumerate(pairs(axes)):
         before, after = (
@@ -54,32 +75,20 @@ def variant_pairs(template: Template) -> Iterator[tuple[str, Answers, Answers]]:
         yield f"pair-{number:02}", before, after
 
 
-def single_changes(template: Template) -> Iterator[tuple[str, Answers, Answers]]:
-    """Each other answer to each question, from the defaults of a backend.
-
-    What spans the variants is changed on every backend, and back; the rest on one.
-    """
+def single_changes(
+    variants: Sequence[Variant],
+) -> Iterator[tuple[str, Answers, Answers]]:
+    """Each answer changed to each other one: on every backend, what spans the variants."""
     for backend, url in BACKENDS.items():
         given = {"database_url": url}
-        defaults = answer(project_name="Service", **given)
-        names = [name for name in asked(**given) if name != "package_name"]
-        before = {name: defaults[name] for name in names}
-        for name in names:
-            spans = name in template.axes
-            if not (spans or name == "database_url" or backend == "postgresql"):
-                continue
-            for index, other in enumerate(others(template, given, name)):
-                if other != before[name]:
-                    change = {name: other}
-                    yield f"{backend}-{name}-{index}", before, change
-                    if spans:
-                        yield f"{backend}-{name}-{index}-back", before | change, before
-
-
-def others(template: Template, given: Answers, name: str) -> list[Any]:
-    """What a question can be answered with: all choices, or some of much more."""
-    if name in TEXTS:
-        return TEXTS[name]
-    if name in NUMBERS:
-        return NUMBERS[name][:1]
-    return [answers[name] for answers in template.expand(given, {name: ALL})]
+        for other, other_url in BACKENDS.items():
+            if other != backend:
+                yield f"{backend}-{other}", given, {"database_url": other_url}
+        of_backend = [variant for variant in variants if variant.backend == backend]
+        for name, values in values_of(of_backend).items():
+            for old, new in permutations(values, 2):
+                yield f"{backend}-{name}-{old}-{new}", {**given, name: old}, {name: new}
+    for name, others in OTHERS.items():
+        for value in others:
+            given = {"database_url": BACKENDS["postgresql"]}
+            yield f"postgresql-{name}-{value}".replace("/", "-"), given, {name: value}

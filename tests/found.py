@@ -61,7 +61,7 @@ class Found:
                         template, found.variants["variant"], list(found.pythons)
                     )
                 )
-                found.changes.extend(changes(template))
+                found.changes.extend(changes(found.variants["variant"]))
         for backend, server in servers.items():
             found.note(backend, server.result)
         return found

@@ -14,6 +14,7 @@ from copier import run_recopy
 
 from tests.answers import asked
 from tests.changes import Change
+from tests.found import Found
 from tests.history import NOW, RELEASES, ROOT, TAGS, copy, files, update
 from tests.shell import commit, copier, git
 from tests.test_cli import Terminal
@@ -62,6 +63,16 @@ def test_an_update_is_a_fresh_copy(
 
     copy(releases, tmp_path / "fresh", NOW, after)
     assert files(service) == files(tmp_path / "fresh")
+
+
+def test_every_answer_is_changed(template: Template, found: Found) -> None:
+    asked = {
+        name
+        for name, question in template.questions.items()
+        if question.get("when") is not False
+    }
+    changed = {name for change in found.changes for name in change.after}
+    assert changed == asked - {"package_name"}
 
 
 # --- Releases ---
