@@ -78,7 +78,7 @@ def variant_pairs(
 def single_changes(
     variants: Sequence[Variant],
 ) -> Iterator[tuple[str, Answers, Answers]]:
-    """Each answer changed to each other one: on every backend, what spans the variants."""
+    """Each answer changed to each other one; what spans the variants, everywhere."""
     for backend, url in BACKENDS.items():
         given = {"database_url": url}
         for other, other_url in BACKENDS.items():
