@@ -22,6 +22,13 @@ class Reading(NamedTuple):
     connections: int = 0
     """Connections opened to the database."""
 
+    def since(self, before: "Reading") -> "Reading":
+        return Reading(
+            self.cpu - before.cpu,
+            self.trips - before.trips,
+            self.connections - before.connections,
+        )
+
 
 @dataclass
 class Sample:
@@ -35,9 +42,9 @@ class Sample:
     latencies: list[float] = field(default_factory=list)
     """Seconds that the requests took which began in the window.
 
-    Those never answered are in it with the time until they were given up.
+    All that were never answered are in it, with the time until they were given up.
     """
-    used: Reading = Reading(0.0)
+    used: Reading = field(default_factory=lambda: Reading(0.0))
 
     def latency(self, share: float) -> float:
         """Seconds within which ``share`` of the requests were answered."""
@@ -84,7 +91,7 @@ class Client(asyncio.Protocol):
             self.waiting = False
             self._load.answered(self, self._status.decode())
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if self.waiting:
             self.waiting = False
             self._load.answered(self, "none")
@@ -148,13 +155,12 @@ class Load:
         self._end = time.perf_counter()
         after = read()
         self.sample.seconds = self._end - self._begin
-        self.sample.used = Reading(
-            *(b - a for a, b in zip(before, after, strict=True))
-        )
+        self.sample.used = after.since(before)
         waiting = any(client.waiting for client in self._clients)
         if waiting:
             try:
-                async with asyncio.timeout(patience):
+                # Who answered nobody so far will not begin now.
+                async with asyncio.timeout(patience if self.sample.answers else 1):
                     await self._drained.wait()
             except TimeoutError:
                 self._give_up()
@@ -167,8 +173,7 @@ class Load:
         for client in self._clients:
             if client.waiting:
                 self.sample.errors["none"] += 1
-                if client.sent >= self._begin:
-                    self.sample.latencies.append(now - client.sent)
+                self.sample.latencies.append(now - client.sent)
 
 
 USERS = 1000

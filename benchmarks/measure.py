@@ -12,13 +12,23 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from sqlalchemy import make_url
 
-from benchmarks.load import ROUTES, Load, Reading, Sample, requests
+from benchmarks.load import Load, Reading, Sample, requests
 from benchmarks.proxy import Proxy
-from benchmarks.service import CORES, DRIVERS, FLOOR, Driver, Service, prepare, render, url_for
+from benchmarks.service import (
+    CORES,
+    DRIVERS,
+    FLOOR,
+    Driver,
+    Service,
+    prepare,
+    render,
+    url_for,
+)
 from tests.servers import (
     MariaDBServer,
     PostgresServer,
@@ -67,7 +77,6 @@ class Plan:
         for route in self.routes:
             for clients in self.clients if route in {"read", "write"} else (middle,):
                 yield route, clients
-
 
     def wants(self, service: Service, route: str, clients: int) -> bool:
         """Whether a service is measured in this window."""
@@ -144,6 +153,14 @@ class Results:
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Results":
+        return cls(
+            data["machine"],
+            [Series(**one) for one in data["series"]],
+            [Footprint(**one) for one in data["footprints"]],
+        )
 
     def find(
         self, driver: str, layer: str, route: str, clients: int, workers: int = 1
@@ -278,7 +295,7 @@ class Stage:
         )
         # The proxy has to answer while we wait.
         footprint.start.append(round(await asyncio.to_thread(service.start), 2))
-        await prime(service)
+        await self._prime(service)
         for route in self._plan.routes if proxy else ():
             for clients in (1, MANY):
                 sample = await window(
@@ -299,7 +316,7 @@ class Stage:
         services = list(self._services())
         for service in services:
             service.start()
-            await prime(service)
+            await self._prime(service)
         found: dict[tuple[object, ...], Series] = {}
         for number in range(1, plan.rounds + 1):
             for route, clients in plan.windows():
@@ -329,7 +346,12 @@ class Stage:
                     if sample.errors["none"]:  # It may be stuck for long.
                         service.stop()
                         service.start()
-                        await prime(service)
+                        await self._prime(service)
+
+    async def _prime(self, service: Service) -> None:
+        """Let a service open its connections and cache what it compiles."""
+        for route in self._plan.routes:
+            await window(service, route, SOME, seconds=0.1, warm_up=0.1)
 
 
 async def window(
@@ -355,12 +377,6 @@ async def window(
         patience=PATIENCE,
         read=read,
     )
-
-
-async def prime(service: Service) -> None:
-    """Let a service open its connections and cache what it compiles."""
-    for route in ROUTES:
-        await window(service, route, SOME, seconds=0.1, warm_up=0.1)
 
 
 def measure(plan: Plan) -> Results:

@@ -1,6 +1,7 @@
 """A proxy before a database server, which counts connections and round trips."""
 
 import asyncio
+from contextlib import suppress
 from typing import Self
 
 
@@ -13,6 +14,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._target = port
+        self._passing: set[asyncio.Future[tuple[None, None]]] = set()
         self.trips = 0
         self.connections = 0
 
@@ -23,6 +25,7 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        await asyncio.gather(*self._passing)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -35,17 +38,22 @@ class Proxy:
 
         async def ask() -> None:
             nonlocal answered
-            while data := await reader.read(1 << 16):
-                self.trips += answered
-                answered = False
-                server_writer.write(data)
+            with suppress(ConnectionError):  # Services are killed.
+                while data := await reader.read(1 << 16):
+                    self.trips += answered
+                    answered = False
+                    server_writer.write(data)
             server_writer.close()
 
         async def answer() -> None:
             nonlocal answered
-            while data := await server_reader.read(1 << 16):
-                answered = True
-                writer.write(data)
+            with suppress(ConnectionError):
+                while data := await server_reader.read(1 << 16):
+                    answered = True
+                    writer.write(data)
             writer.close()
 
-        await asyncio.gather(ask(), answer(), return_exceptions=True)
+        passing = asyncio.gather(ask(), answer())
+        self._passing.add(passing)
+        await passing
+        self._passing.discard(passing)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from pathlib import Path
 import copier
 import jinja2
 import psutil
-from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks.load import POSTS, USERS
 from tests.servers import free_port
@@ -153,7 +152,7 @@ def prepare(project: Path, url: URL) -> None:
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         cwd=project,
-        env=environment_of(project, url),
+        env=environment_of(url),
         check=True,
         capture_output=True,
     )
@@ -193,7 +192,7 @@ def seed(connection: Connection) -> None:
     )
 
 
-def environment_of(project: Path, url: URL) -> dict[str, str]:
+def environment_of(url: URL) -> dict[str, str]:
     """The environment of a process of the project."""
     ours = {
         name: value
@@ -226,13 +225,14 @@ class Service:
         self.port = free_port()
         self._project = project
         self._environment = {
-            **environment_of(project, url),
+            **environment_of(url),
             **(LAYERS[layer].environment or {}),
             "FLOOR": driver.name,
             "FLOOR_PLACE": json.dumps(place_of(url)),
         }
+        self._process: subprocess.Popen[bytes] | None = None
         self._processes: list[psutil.Process] = []
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = project / f"{layer}-{workers}.log"
 
     def start(self) -> float:
         """Start; the seconds until it has answered from the database.
@@ -242,31 +242,33 @@ class Service:
         module = module_of(self.layer)
         app = "benchmarks.apps.floor" if self.layer == FLOOR else module
         started = time.perf_counter()
-        process = psutil.Popen(
-            [
-                *(sys.executable, "-m", "uvicorn", f"{app}:app"),
-                *(f"--port={self.port}", "--no-access-log", "--loop=asyncio"),
-                *(f"--http={LAYERS[self.layer].http}", f"--workers={self.workers}"),
-            ],
-            cwd=self._project,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        self._processes = [process]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "uvicorn", f"{app}:app"),
+                    *(f"--port={self.port}", "--no-access-log", "--loop=asyncio"),
+                    *(f"--http={LAYERS[self.layer].http}", f"--workers={self.workers}"),
+                ],
+                cwd=self._project,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        process = psutil.Process(self._process.pid)
         # Two workers need both cores, and share them with clients and database.
         process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)
-        while process.poll() is None and time.perf_counter() - started < START_TIMEOUT:
+        while self._process.poll() is None:
+            seconds = time.perf_counter() - started
             if self._answers():
-                seconds = time.perf_counter() - started
-                self._processes += process.children(recursive=True)
+                self._processes = [process, *process.children(recursive=True)]
                 return seconds
+            if seconds > START_TIMEOUT:
+                break
             time.sleep(0.005)
         self.stop()
-        self._log.seek(0)
-        raise RuntimeError(f"{app} does not start:\n{self._log.read().decode()}")
+        raise RuntimeError(f"{app} does not start:\n{self._log.read_text()}")
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -292,9 +294,9 @@ class Service:
 
     def stop(self) -> None:
         """Kill it, if it runs."""
-        if self._processes and self._processes[0].poll() is None:
-            os.killpg(self._processes[0].pid, signal.SIGKILL)
-            self._processes[0].wait()
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 def place_of(url: URL) -> dict[str, str | int | None]:
@@ -310,6 +312,6 @@ def place_of(url: URL) -> dict[str, str | int | None]:
     }
 
 
-def url_for(driver: Driver, url: str) -> URL:
+def url_for(driver: Driver, url: URL) -> URL:
     """``url`` for a driver."""
-    return make_url(url).set(drivername=f"{driver.backend}+{driver.module}")
+    return url.set(drivername=f"{driver.backend}+{driver.module}")
