@@ -263,7 +263,7 @@ class Stage:
                 layers += plan.changes
             for layer in layers:
                 yield self._service(driver, layer)
-            if plan.two_workers:
+            if plan.two_workers and MANY in plan.clients:
                 for layer in plan.layers:
                     yield self._service(driver, layer, workers=2)
 
