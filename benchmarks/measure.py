@@ -1,13 +1,14 @@
 """The run: services of one backend beside each other, measured in turn."""
 
 import asyncio
+import json
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -151,11 +152,14 @@ class Results:
     series: list[Series] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, object]:
-        return asdict(self)
+    def save(self, file: Path) -> None:
+        """Write them as JSON."""
+        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Results":
+    def load(cls, file: Path) -> "Results":
+        """Read what was saved."""
+        data: dict[str, Any] = json.loads(file.read_text())
         return cls(
             data["machine"],
             [Series(**one) for one in data["series"]],
@@ -232,8 +236,14 @@ class Stage:
         self._exits.enter_context(server)
         return create_database(server.url(), "bench")
 
-    def _service(
-        self, driver: Driver, layer: str, *, workers: int = 1, port: int | None = None
+    def service(
+        self,
+        driver: Driver,
+        layer: str,
+        *,
+        workers: int = 1,
+        port: int | None = None,
+        app: str = "",
     ) -> Service:
         """A service that is not yet started; ``port`` is that of a proxy."""
         url = url_for(driver, self._url)
@@ -244,7 +254,7 @@ class Stage:
             shutil.copy(str(url.database), file)
             url = url.set(database=file)
         project = self._projects[driver.name]
-        service = Service(project, driver, layer, url, workers=workers)
+        service = Service(project, driver, layer, url, workers=workers, app=app)
         self._exits.callback(service.stop)
         return service
 
@@ -262,10 +272,10 @@ class Stage:
             if driver.name in {"asyncpg", "psycopg"}:
                 layers += plan.changes
             for layer in layers:
-                yield self._service(driver, layer)
+                yield self.service(driver, layer)
             if plan.two_workers and MANY in plan.clients:
                 for layer in plan.layers:
-                    yield self._service(driver, layer, workers=2)
+                    yield self.service(driver, layer, workers=2)
 
     async def footprints(self) -> None:
         """Measure what services take beside time, each started anew in each round."""
@@ -276,7 +286,7 @@ class Stage:
         }
         self._results.footprints += found.values()
         server_port = self._url.port
-        for number in range(1, self._plan.rounds + 1):
+        for number in range(1, min(self._plan.rounds, 2) + 1):
             for driver in self._drivers:
                 for layer in self._plan.layers:
                     progress(f"{driver.name} {layer}: footprint, round {number}")
@@ -290,7 +300,7 @@ class Stage:
     async def _footprint(
         self, footprint: Footprint, driver: Driver, proxy: Proxy | None
     ) -> None:
-        service = self._service(
+        service = self.service(
             driver, footprint.layer, port=proxy.port if proxy else None
         )
         # The proxy has to answer while we wait.
@@ -379,10 +389,12 @@ async def window(
     )
 
 
-def measure(plan: Plan) -> Results:
-    """Carry out a plan."""
+def measure(plan: Plan, save: Callable[[Results], None]) -> None:
+    """Carry out a plan; ``save`` is called with all there is after each backend."""
     started = time.time()
-    results = Results(machine={"load before": os.getloadavg()[0], **machine()})
+    results = Results(
+        machine={"load before": round(os.getloadavg()[0], 1), **machine()}
+    )
     os.sched_setaffinity(0, CORES[:1])  # The servers that we start stay there too.
     for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
         with ExitStack() as exits:
@@ -394,10 +406,11 @@ def measure(plan: Plan) -> Results:
             stage = Stage(plan, backend, folder, results, exits)
             uvloop.run(stage.footprints())
             uvloop.run(stage.rounds())
+        results.machine["rounds"] = plan.rounds
+        results.machine["minutes"] = round((time.time() - started) / 60, 1)
+        results.machine["load after"] = round(os.getloadavg()[0], 1)
+        save(results)
     os.sched_setaffinity(0, CORES)
-    results.machine["minutes"] = round((time.time() - started) / 60, 1)
-    results.machine["load after"] = os.getloadavg()[0]
-    return results
 
 
 def machine() -> dict[str, object]:

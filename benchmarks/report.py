@@ -1,16 +1,19 @@
 """The results as tables, as targets met or missed, and as a plot."""
 
+import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.measure import MANY, Results, Series
 from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "images" / "benchmarks.svg"
-BEGIN = "<!-- figures: written by `python -m benchmarks --write-docs` -->"
+RESULTS = ROOT / "benchmarks" / "results.json"
+TABLES = ROOT / "benchmarks" / "tables.json"
+"""Tables by their titles: of the runs that measure other things than speed."""
+BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
 END = "<!-- end of figures -->"
 CROWD = 300
 
@@ -70,17 +73,16 @@ class Report:
         """The whole report as Markdown."""
         machine = self._results.machine
         yield ", ".join(f"{name} {value}" for name, value in machine.items())
-        tables = {
-            "Targets": self.targets(),
-            f"Throughput and CPU time, {self._many} clients": self.speed(),
-            "More and fewer clients": self.by_clients(),
-            "What a service takes": self.footprints(),
-            f"Other layers, {self._many} clients": self.layers(),
-            "A second worker": self.workers(),
-        }
-        for title, table in tables.items():
-            if len(table) > 1:
-                yield from ("", f"**{title}**", "", *markdown(table))
+        yield from titled(
+            {
+                "Targets": self.targets(),
+                f"Throughput and CPU time, {self._many} clients": self.speed(),
+                "More and fewer clients": self.by_clients(),
+                "What a service takes": self.footprints(),
+                f"Other layers, {self._many} clients": self.layers(),
+                "A second worker": self.workers(),
+            }
+        )
 
     def find(
         self, driver: str, layer: str, route: str, clients: int = 0, workers: int = 1
@@ -351,11 +353,27 @@ def plot(results: Results) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def write_docs(results: Results, docs: Path = DOCS, drawing: Path = PLOT) -> None:
-    """Write the tables between the markers of the docs, and the plot beside them."""
-    before, _, rest = docs.read_text().partition(BEGIN)
+def titled(tables: Mapping[str, Table]) -> Iterator[str]:
+    """The lines of tables and their titles, without those that are empty."""
+    for title, table in tables.items():
+        if len(table) > 1:
+            yield from ("", f"**{title}**", "", *markdown(table))
+
+
+def save_tables(tables: Mapping[str, Table]) -> None:
+    """Put tables into the file of all, in place of those with the same titles."""
+    known = json.loads(TABLES.read_text()) if TABLES.exists() else {}
+    TABLES.write_text(json.dumps({**known, **tables}, indent=1) + "\n")
+
+
+def write_docs() -> None:
+    """Write what is saved between the markers of the docs, and the plot beside them."""
+    results = Results.load(RESULTS)
+    lines = [*Report(results).lines()]
+    if TABLES.exists():
+        lines += titled(json.loads(TABLES.read_text()))
+    before, _, rest = DOCS.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    lines = [before + BEGIN, "", *Report(results).lines(), "", END]
-    docs.write_text("\n".join(lines) + after)
-    drawing.parent.mkdir(exist_ok=True)
-    drawing.write_text(plot(results))
+    DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
+    PLOT.parent.mkdir(exist_ok=True)
+    PLOT.write_text(plot(results))

@@ -218,10 +218,13 @@ class Service:
         url: URL,
         *,
         workers: int = 1,
+        app: str = "",
     ) -> None:
         self.driver = driver
         self.layer = layer
         self.workers = workers
+        module = "benchmarks.apps.floor" if layer == FLOOR else module_of(layer)
+        self._app = app or module
         self.port = free_port()
         self._project = project
         self._environment = {
@@ -239,13 +242,11 @@ class Service:
 
         RuntimeError, with what it logged, where it ends or takes too long.
         """
-        module = module_of(self.layer)
-        app = "benchmarks.apps.floor" if self.layer == FLOOR else module
         started = time.perf_counter()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "uvicorn", f"{app}:app"),
+                    *(sys.executable, "-m", "uvicorn", f"{self._app}:app"),
                     *(f"--port={self.port}", "--no-access-log", "--loop=asyncio"),
                     *(f"--http={LAYERS[self.layer].http}", f"--workers={self.workers}"),
                 ],
@@ -268,7 +269,7 @@ class Service:
                 break
             time.sleep(0.005)
         self.stop()
-        raise RuntimeError(f"{app} does not start:\n{self._log.read_text()}")
+        raise RuntimeError(f"{self._app} does not start:\n{self._log.read_text()}")
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -286,6 +287,11 @@ class Service:
         return sum(
             time.clock_gettime(~process.pid << 3 | 2) for process in self._processes
         )
+
+    @property
+    def pid(self) -> int:
+        """The id of the first of its processes."""
+        return self._processes[0].pid
 
     def memory(self) -> float:
         """Megabytes of memory (RSS) of one worker."""
