@@ -1,0 +1,110 @@
+"""Measure rendered services beside raw drivers and the tutorials' idioms.
+
+The full run takes about an hour, the quick one about three minutes. ``--save`` keeps
+what was measured in this folder, and writes it into docs/benchmarks.md.
+"""
+
+import argparse
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.growth import growth, soak
+from benchmarks.measure import Plan, Results, measure
+from benchmarks.profile import profile
+from benchmarks.report import RESULTS, Report, save_tables, titled, write_docs
+from benchmarks.service import DRIVERS, LAYERS
+
+FULL = Plan(
+    drivers=[*DRIVERS],
+    idioms=("explicit", "pre-ping"),
+    changes=[name for name, layer in LAYERS.items() if layer.rendered][1:],
+    clients=(1, 16, 64, 300),
+    two_workers=True,
+    rounds=3,
+)
+QUICK = Plan(
+    drivers=("asyncpg", "psycopg", "psycopg-sync"),
+    routes=("read", "write"),
+    clients=(64, 300),
+    rounds=2,
+    seconds=0.6,
+)
+PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="PostgreSQL, in short")
+    plan = parser.add_argument_group("changes to the plan")
+    plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))
+    plan.add_argument("--layers", type=names, help=", ".join(LAYERS))
+    plan.add_argument("--routes", type=names, help="read, write, page, auth")
+    plan.add_argument("--clients", type=numbers)
+    plan.add_argument("--rounds", type=int)
+    plan.add_argument("--seconds", type=float, help="the length of a window")
+    other = parser.add_argument_group("in place of speed")
+    other.add_argument("--growth", action="store_true", help="renders and updates")
+    other.add_argument(
+        "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
+    )
+    other.add_argument("--profile", action="store_true", help="where the time goes")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", type=Path, help="write the results to this file")
+    output.add_argument("--show", type=Path, help="show such a file, measure nothing")
+    output.add_argument("--save", action="store_true", help="keep them, write the docs")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    drivers = options.drivers or [*DRIVERS]
+    tables = {}
+    if options.growth:
+        tables = growth()
+    elif options.soak:
+        tables = {"A long life": [*soak(drivers, options.soak)]}
+    elif options.profile:
+        for name in drivers:
+            tables[f"Where the time of a read goes, {name}"] = profile(name)
+    if tables:
+        print("\n".join(titled(tables)))
+        if options.save:
+            save_tables(tables)
+            write_docs()
+        return
+
+    def finish(results: Results) -> None:
+        if options.json:
+            results.save(options.json)
+        print("\n".join(Report(results).lines()))
+        if options.save:
+            results.save(RESULTS)
+            write_docs()
+
+    if options.show:
+        finish(Results.load(options.show))
+        return
+    given = {name: getattr(options, name) for name in PLAN if getattr(options, name)}
+    if "layers" in given:
+        given |= {"idioms": (), "changes": ()}
+    measure(replace(QUICK if options.quick else FULL, **given), finish)
+
+
+if __name__ == "__main__":
+    # Ended in order, so that no service is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    main()

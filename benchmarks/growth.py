@@ -1,0 +1,180 @@
+"""How costs grow: of a render, of the matrix, of an update, of a long life.
+
+Tables are lists of rows, the first of which is the head.
+"""
+
+import http.client
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import copier
+import uvloop
+import yaml
+
+from benchmarks.measure import MANY, Plan, Results, Stage, progress, window
+from benchmarks.service import DRIVERS, ROOT
+from tests.servers import roomy_dir
+from tests.variants import Template
+
+Table = list[list[str]]
+ROUTES = ("auth", "write", "page")
+CHUNK = 10.0
+"""Seconds of load between two looks at the memory."""
+
+
+def seconds(work: Callable[[], object], repeat: int = 3) -> float:
+    """The median time of ``work``."""
+    times = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def copy_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
+    """A copy of the template with more yes-or-no questions and files."""
+    for name in ("includes", "template"):
+        shutil.copytree(ROOT / name, folder / name)
+    text = (ROOT / "copier.yml").read_text()
+    more = {
+        f"more_{number}": {"type": "bool", "help": "More?", "default": False}
+        for number in range(questions)
+    }
+    (folder / "copier.yml").write_text(text + (yaml.dump(more) if more else ""))
+    model = folder / "template" / "README.md.jinja"
+    for number in range(files):
+        shutil.copy(model, folder / "template" / f"more_{number}.md.jinja")
+    return folder
+
+
+def renders() -> Table:
+    """The time of a render against the number of questions and files."""
+    table = [["more questions", "more files", "seconds"]]
+    for questions, files in [(0, 0), (20, 0), (40, 0), (80, 0), (0, 50), (0, 100)]:
+        with tempfile.TemporaryDirectory() as folder:
+            template = copy_template(Path(folder) / "t", questions, files)
+            numbers = iter(range(99))
+
+            def render(template: Path = template, folder: str = folder) -> None:
+                place = Path(folder) / str(next(numbers))  # noqa: B023
+                copier.run_copy(str(template), place, defaults=True, quiet=True)
+
+            table.append([str(questions), str(files), f"{seconds(render):.2f}"])
+        progress("render " + ", ".join(table[-1]))
+    return table
+
+
+def matrix() -> Table:
+    """The number of variants, and the time to find them, by more questions."""
+    table = [["more yes-or-no questions", "variants", "seconds to list them"]]
+    for questions in (0, 1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            template = Template(Path(folder))
+            copy = copy_template(Path(folder) / "t", questions)
+            shutil.copy(copy / "copier.yml", folder)
+            started = time.perf_counter()
+            count = len(list(template.variants()))
+            took = time.perf_counter() - started
+            table.append([str(questions), str(count), f"{took:.1f}"])
+        progress("matrix " + ", ".join(table[-1]))
+    return table
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
+    command = ["git", *identity, "-c", "commit.gpgsign=false", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def updates() -> Table:
+    """The time of an update against the files and the commits of a project."""
+    table = [["own files", "commits", "releases behind", "seconds"]]
+    for files, commits, releases in [
+        *[(0, 1, 1), (300, 1, 1), (1000, 1, 1), (3000, 1, 1)],
+        *[(0, 100, 1), (0, 1000, 1), (0, 1, 10)],
+    ]:
+        with tempfile.TemporaryDirectory() as folder:
+            template = copy_template(Path(folder) / "t")
+            git(template, "init")
+            for number in range(releases + 1):
+                readme = template / "template" / "README.md.jinja"
+                readme.write_text(readme.read_text() + f"\nRelease {number}.\n")
+                git(template, "add", ".")
+                git(template, "commit", "-m", "release")
+                git(template, "tag", f"v1.{number}.0")
+            project = Path(folder) / "project"
+            copier.run_copy(
+                *(str(template), project), vcs_ref="v1.0.0", defaults=True, quiet=True
+            )
+            for number in range(files):
+                own = project / "own" / str(number % 30) / f"{number}.py"
+                own.parent.mkdir(parents=True, exist_ok=True)
+                own.write_text(f"number = {number}\n" * 50)
+            git(project, "init")
+            git(project, "add", ".")
+            git(project, "commit", "-m", "first")
+            for _ in range(commits - 1):
+                git(project, "commit", "--allow-empty", "-m", "more")
+
+            def update(project: Path = project) -> None:
+                copier.run_update(
+                    project, defaults=True, overwrite=True, quiet=True, unsafe=False
+                )
+
+            took = seconds(update, repeat=1)
+            assert f"Release {releases}." in (project / "README.md").read_text()
+            row = [str(files), str(commits), str(releases), f"{took:.2f}"]
+            table.append(row)
+        progress("update " + ", ".join(table[-1]))
+    return table
+
+
+def soak(drivers: list[str], requests: int) -> Iterator[list[str]]:
+    """The memory of a worker before and after ``requests``, for each driver."""
+    yield ["driver", "requests", "errors", "memory MB", "objects"]
+    for name in drivers:
+        with ExitStack() as exits:
+            directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
+            folder = Path(exits.enter_context(directory))
+            driver = DRIVERS[name]
+            stage = Stage(Plan([name]), driver.backend, folder, Results({}), exits)
+            service = stage.service(driver, "rendered", app="benchmarks.apps.soak")
+            service.start()
+            done = errors = 0
+            marks = [requests * tenth // 5 for tenth in range(6)]
+            marks[0] = min(requests // 20, 20_000)  # warm
+            for mark in marks:
+                while done < mark:
+                    for route in ROUTES:
+                        load = window(service, route, MANY, seconds=CHUNK, warm_up=0)
+                        sample = uvloop.run(load)
+                        done += sample.answers
+                        errors += sample.errors.total()
+                    progress(f"{name}: {done} of {requests}")
+                objects = get(service.port, "/objects")
+                memory = f"{service.memory():.1f}"
+                yield [name, str(done), str(errors), memory, objects]
+
+
+def get(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path)
+    body = connection.getresponse().read().decode()
+    connection.close()
+    return body
+
+
+def growth() -> dict[str, Table]:
+    """All of it but the long run."""
+    return {
+        "A render": renders(),
+        "The matrix": matrix(),
+        "An update": updates(),
+    }

@@ -1,0 +1,224 @@
+"""Clients of a service: HTTP/1.1 with keep-alive on bare sockets, to cost little."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+CONTENT_LENGTH = b"content-length: "
+
+
+class Reading(NamedTuple):
+    """What has been used so far: the difference of two is what a window cost."""
+
+    cpu: float
+    """Seconds of CPU time, user and system, of the service."""
+    trips: int = 0
+    """Round trips to the database."""
+    connections: int = 0
+    """Connections opened to the database."""
+
+    def since(self, before: "Reading") -> "Reading":
+        return Reading(
+            self.cpu - before.cpu,
+            self.trips - before.trips,
+            self.connections - before.connections,
+        )
+
+
+@dataclass
+class Sample:
+    """What happened in a window of time."""
+
+    seconds: float = 0.0
+    answers: int = 0
+    """How many requests were answered with success."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """How many were answered otherwise, by status; "none" for no answer."""
+    latencies: list[float] = field(default_factory=list)
+    """Seconds that the requests took which began in the window.
+
+    All that were never answered are in it, with the time until they were given up.
+    """
+    used: Reading = field(default_factory=lambda: Reading(0.0))
+
+    def latency(self, share: float) -> float:
+        """Seconds within which ``share`` of the requests were answered."""
+        ordered = sorted(self.latencies)
+        return ordered[int(share * (len(ordered) - 1))] if ordered else 0.0
+
+
+class Client(asyncio.Protocol):
+    """One client, who sends the next request when the last one is answered."""
+
+    def __init__(self, load: "Load") -> None:
+        self._load = load
+        self._buffer = b""
+        self._missing = 0
+        self.sent = 0.0
+        self.waiting = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
+        self.send()
+
+    def send(self) -> None:
+        self.waiting = True
+        self.sent = time.perf_counter()
+        self._transport.write(next(self._load.requests))
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing:  # in the middle of a body
+            self._missing -= len(data)
+        else:
+            self._buffer += data
+            head_end = self._buffer.find(b"\r\n\r\n")
+            if head_end < 0:
+                return
+            head = self._buffer[:head_end]
+            self._status = head[9:12]
+            start = head.lower().find(CONTENT_LENGTH) + len(CONTENT_LENGTH)
+            length = int(head[start:].split(b"\r\n", 1)[0])
+            self._missing = length - (len(self._buffer) - head_end - 4)
+        if self._missing <= 0:
+            self._buffer = b""
+            self._missing = 0
+            self.waiting = False
+            self._load.answered(self, self._status.decode())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self.waiting:
+            self.waiting = False
+            self._load.answered(self, "none")
+
+    def close(self) -> None:
+        self.waiting = False
+        self._transport.close()
+
+
+class Load:
+    """Clients that send ``requests``, and what is seen in a window of their time."""
+
+    def __init__(self, requests: Iterator[bytes]) -> None:
+        self.requests = requests
+        self.sample = Sample()
+        self._clients: list[Client] = []
+        self._begin = self._end = float("inf")
+        self._drained = asyncio.Event()
+
+    def answered(self, client: Client, status: str) -> None:
+        now = time.perf_counter()
+        if self._begin <= client.sent < self._end:
+            self.sample.latencies.append(now - client.sent)
+        if self._begin <= now < self._end or not status.startswith("2"):
+            self._count(status)
+        if now < self._end and status != "none":
+            client.send()
+        elif not any(client.waiting for client in self._clients):
+            self._drained.set()
+
+    def _count(self, status: str) -> None:
+        if status.startswith("2"):
+            self.sample.answers += 1
+        else:
+            self.sample.errors[status] += 1
+
+    async def run(
+        self,
+        port: int,
+        clients: int,
+        *,
+        warm_up: float,
+        seconds: float,
+        patience: float,
+        read: Callable[[], Reading],
+    ) -> Sample:
+        """Load the service at ``port`` for ``warm_up`` and then ``seconds``.
+
+        Answers to the last requests are waited for, up to ``patience`` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(clients):
+            _, client = await loop.create_connection(
+                lambda: Client(self), "127.0.0.1", port
+            )
+            self._clients.append(client)
+        await asyncio.sleep(warm_up)
+        before = read()
+        self._begin = time.perf_counter()
+        await asyncio.sleep(seconds)
+        self._end = time.perf_counter()
+        after = read()
+        self.sample.seconds = self._end - self._begin
+        self.sample.used = after.since(before)
+        waiting = any(client.waiting for client in self._clients)
+        if waiting:
+            try:
+                # Who answered nobody so far will not begin now.
+                async with asyncio.timeout(patience if self.sample.answers else 1):
+                    await self._drained.wait()
+            except TimeoutError:
+                self._give_up()
+        for client in self._clients:
+            client.close()
+        return self.sample
+
+    def _give_up(self) -> None:
+        now = time.perf_counter()
+        for client in self._clients:
+            if client.waiting:
+                self.sample.errors["none"] += 1
+                self.sample.latencies.append(now - client.sent)
+
+
+USERS = 1000
+POSTS = 2000
+"""How many rows there are to read, with ids from 1."""
+
+_numbers = itertools.count(time.time_ns() // 1_000_000_000 * 1_000_000)
+
+
+def requests(route: str) -> Iterator[bytes]:
+    """Requests without end, of one of ``ROUTES``."""
+    for number in itertools.count():
+        user = number * 7 % USERS + 1
+        post = number * 7 % (POSTS - 20) + 1
+        match route:
+            case "read":
+                yield get(f"/bench/users/{user}")
+            case "page":
+                yield get(f"/bench/posts?after={post}")
+            case "write":
+                yield add_user("/bench/users")
+            case "auth" if number % 5 == 0:
+                yield add_user("/bench/auth/users", f"X-User: {user}\r\n")
+            case "auth":
+                yield get(f"/bench/auth/posts/{post}", f"X-User: {user}\r\n")
+            case _:
+                raise ValueError(route)
+
+
+ROUTES = {
+    "read": "one row by its key",
+    "page": "twenty rows with their relation",
+    "write": "one row inserted and committed",
+    "auth": "a dependency and the endpoint query; one of five writes",
+}
+
+
+def get(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
+
+
+def add_user(path: str, headers: str = "") -> bytes:
+    body = json.dumps({"email": f"{next(_numbers)}@example.com", "name": "Someone"})
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return (head + body).encode()

@@ -1,0 +1,424 @@
+"""The run: services of one backend beside each other, measured in turn."""
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from sqlalchemy import make_url
+
+from benchmarks.load import Load, Reading, Sample, requests
+from benchmarks.proxy import Proxy
+from benchmarks.service import (
+    CORES,
+    DRIVERS,
+    FLOOR,
+    Driver,
+    Service,
+    prepare,
+    render,
+    url_for,
+)
+from tests.servers import (
+    MariaDBServer,
+    PostgresServer,
+    Server,
+    create_database,
+    mariadb_binary,
+    postgres_binaries,
+    roomy_dir,
+)
+
+MAIN = ("rendered", FLOOR, "tutorial")
+"""The layers that are measured with every driver and number of clients."""
+PATIENCE = 5.0
+"""Seconds to wait for answers when a window is over."""
+MANY = 64
+"""Clients that keep a service busy."""
+SOME = 32
+MAX_CONNECTIONS = "--max_connections=800"
+"""An option of both servers: all services keep their pools open."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, and for how long."""
+
+    drivers: Sequence[str]
+    layers: Sequence[str] = MAIN
+    """Those that are measured with every driver."""
+    idioms: Sequence[str] = ()
+    """Further layers, measured with async drivers and ``MANY`` clients."""
+    changes: Sequence[str] = ()
+    """Changes to the rendered layer, measured likewise with PostgreSQL."""
+    routes: Sequence[str] = ("read", "write", "page", "auth")
+    clients: Sequence[int] = (MANY,)
+    """For reads and writes; all other routes see ``MANY``, or the only number."""
+    two_workers: bool = False
+    rounds: int = 2
+    seconds: float = 1.0
+    """The length of a window."""
+    warm_up: float = 0.3
+    """Seconds of load before each window."""
+
+    def windows(self) -> Iterator[tuple[str, int]]:
+        """The routes, and how many clients each sees."""
+        middle = MANY if MANY in self.clients else self.clients[0]
+        for route in self.routes:
+            for clients in self.clients if route in {"read", "write"} else (middle,):
+                yield route, clients
+
+    def wants(self, service: Service, route: str, clients: int) -> bool:
+        """Whether a service is measured in this window."""
+        if service.workers > 1:
+            return route in {"read", "write"} and clients == MANY
+        return service.layer in self.layers or clients == MANY
+
+
+@dataclass
+class Series:
+    """One thing measured, in all rounds."""
+
+    driver: str
+    layer: str
+    workers: int
+    route: str
+    clients: int
+    throughput: list[float] = field(default_factory=list)
+    """Requests answered in a second."""
+    cpu: list[float] = field(default_factory=list)
+    """Microseconds of the service's CPU time for a request."""
+    busy: list[float] = field(default_factory=list)
+    """Seconds of CPU time that the service used in a second, of a worker."""
+    p50: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    """Milliseconds."""
+    answers: int = 0
+    errors: int = 0
+
+    def add(self, sample: Sample) -> None:
+        """Add what a window brought."""
+        cpu = sample.used.cpu
+        self.throughput.append(round(sample.answers / sample.seconds, 1))
+        self.cpu.append(round(cpu / max(sample.answers, 1) * 1e6, 1))
+        self.busy.append(round(cpu / sample.seconds / self.workers, 2))
+        self.p50.append(round(sample.latency(0.5) * 1e3, 2))
+        self.p99.append(round(sample.latency(0.99) * 1e3, 2))
+        self.answers += sample.answers
+        self.errors += sample.errors.total()
+
+    def latest(self) -> str:
+        """The last window, in a line."""
+        workers = " on two workers" if self.workers > 1 else ""
+        return (
+            f"{self.driver} {self.layer}{workers}, {self.route}, {self.clients}:"
+            f" {self.throughput[-1]:.0f}/s, {self.cpu[-1]:.0f} µs CPU,"
+            f" p99 {self.p99[-1]:.0f} ms, {self.errors} errors"
+        )
+
+
+@dataclass
+class Footprint:
+    """What a service takes, beside time."""
+
+    driver: str
+    layer: str
+    start: list[float] = field(default_factory=list)
+    """Seconds from its start to its first answer from the database."""
+    memory: list[float] = field(default_factory=list)
+    """Megabytes (RSS) of a worker after load."""
+    trips: dict[str, float] = field(default_factory=dict)
+    """Round trips to the database for a request, by route; none to a file."""
+    connections: dict[str, list[float]] = field(default_factory=dict)
+    """New connections for a thousand requests, with ``MANY`` clients and warm."""
+
+
+@dataclass
+class Results:
+    """All that a run brought."""
+
+    machine: dict[str, object] = field(default_factory=dict)
+    series: list[Series] = field(default_factory=list)
+    footprints: list[Footprint] = field(default_factory=list)
+
+    def save(self, file: Path) -> None:
+        """Write them as JSON."""
+        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, file: Path) -> "Results":
+        """Read what was saved."""
+        data: dict[str, Any] = json.loads(file.read_text())
+        return cls(
+            data["machine"],
+            [Series(**one) for one in data["series"]],
+            [Footprint(**one) for one in data["footprints"]],
+        )
+
+    def find(
+        self, driver: str, layer: str, route: str, clients: int, workers: int = 1
+    ) -> Series | None:
+        """What was measured under these names, if it was."""
+        key = (driver, layer, route, clients, workers)
+        for one in self.series:
+            found = (one.driver, one.layer, one.route, one.clients, one.workers)
+            if found == key:
+                return one
+        return None
+
+    def footprint(self, driver: str, layer: str) -> Footprint | None:
+        """What a service takes, if it was measured."""
+        for one in self.footprints:
+            if (one.driver, one.layer) == (driver, layer):
+                return one
+        return None
+
+
+def progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Postgres(PostgresServer):
+    def _command(self) -> Sequence[str | Path]:
+        return [*super()._command(), MAX_CONNECTIONS]
+
+
+class MariaDB(MariaDBServer):
+    def _command(self) -> Sequence[str | Path]:
+        return [*super()._command(), MAX_CONNECTIONS]
+
+
+class Stage:
+    """The part of a run on one backend, in ``folder``; it ends with ``exits``."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        backend: str,
+        folder: Path,
+        results: Results,
+        exits: ExitStack,
+    ) -> None:
+        self._plan = plan
+        self._backend = backend
+        self._results = results
+        self._exits = exits
+        self._drivers = [
+            DRIVERS[name] for name in plan.drivers if DRIVERS[name].backend == backend
+        ]
+        self._projects = {
+            driver.name: render(driver, folder) for driver in self._drivers
+        }
+        self._url = make_url(self._database(folder))
+        first = self._drivers[0]
+        prepare(self._projects[first.name], url_for(first, self._url))
+
+    def _database(self, folder: Path) -> str:
+        """The URL of an empty database."""
+        if self._backend == "sqlite":
+            return f"sqlite:///{folder / 'bench.db'}"
+        server: Server
+        if self._backend == "postgresql":
+            server = Postgres(postgres_binaries())
+        else:
+            server = MariaDB(mariadb_binary())
+        self._exits.enter_context(server)
+        return create_database(server.url(), "bench")
+
+    def service(
+        self,
+        driver: Driver,
+        layer: str,
+        *,
+        workers: int = 1,
+        port: int | None = None,
+        app: str = "",
+    ) -> Service:
+        """A service that is not yet started; ``port`` is that of a proxy."""
+        url = url_for(driver, self._url)
+        if port:
+            url = url.set(port=port)
+        if self._backend == "sqlite":  # A file each: the journal's mode stays with it.
+            file = f"{url.database}-{driver.name}-{layer}-{workers}"
+            shutil.copy(str(url.database), file)
+            url = url.set(database=file)
+        project = self._projects[driver.name]
+        service = Service(project, driver, layer, url, workers=workers, app=app)
+        self._exits.callback(service.stop)
+        return service
+
+    def _services(self) -> Iterator[Service]:
+        plan = self._plan
+        for driver in self._drivers:
+            layers = [*plan.layers]
+            if driver.mode == "async":
+                # No ping goes to a file.
+                layers += [
+                    layer
+                    for layer in plan.idioms
+                    if (layer, self._backend) != ("pre-ping", "sqlite")
+                ]
+            if driver.name in {"asyncpg", "psycopg"}:
+                layers += plan.changes
+            for layer in layers:
+                yield self.service(driver, layer)
+            if plan.two_workers and MANY in plan.clients:
+                for layer in plan.layers:
+                    yield self.service(driver, layer, workers=2)
+
+    async def footprints(self) -> None:
+        """Measure what services take beside time, each started anew in each round."""
+        found = {
+            (driver.name, layer): Footprint(driver.name, layer)
+            for driver in self._drivers
+            for layer in self._plan.layers
+        }
+        self._results.footprints += found.values()
+        server_port = self._url.port
+        for number in range(1, min(self._plan.rounds, 2) + 1):
+            for driver in self._drivers:
+                for layer in self._plan.layers:
+                    progress(f"{driver.name} {layer}: footprint, round {number}")
+                    footprint = found[driver.name, layer]
+                    if server_port is None:
+                        await self._footprint(footprint, driver, None)
+                        continue
+                    async with Proxy(server_port) as proxy:
+                        await self._footprint(footprint, driver, proxy)
+
+    async def _footprint(
+        self, footprint: Footprint, driver: Driver, proxy: Proxy | None
+    ) -> None:
+        service = self.service(
+            driver, footprint.layer, port=proxy.port if proxy else None
+        )
+        # The proxy has to answer while we wait.
+        footprint.start.append(round(await asyncio.to_thread(service.start), 2))
+        await self._prime(service)
+        for route in self._plan.routes if proxy else ():
+            for clients in (1, MANY):
+                sample = await window(
+                    service, route, clients, seconds=0.4, warm_up=0.3, proxy=proxy
+                )
+                if clients == 1:
+                    trips = sample.used.trips / max(sample.answers, 1)
+                    footprint.trips[route] = round(trips, 1)
+                else:
+                    new = sample.used.connections / max(sample.answers, 1) * 1000
+                    footprint.connections.setdefault(route, []).append(round(new, 1))
+        footprint.memory.append(round(service.memory(), 1))
+        service.stop()
+
+    async def rounds(self) -> None:
+        """Measure speed: every service in every window, round after round."""
+        plan = self._plan
+        services = list(self._services())
+        for service in services:
+            service.start()
+            await self._prime(service)
+        found: dict[tuple[object, ...], Series] = {}
+        for number in range(1, plan.rounds + 1):
+            for route, clients in plan.windows():
+                for service in services:
+                    if not plan.wants(service, route, clients):
+                        continue
+                    sample = await window(
+                        service,
+                        route,
+                        clients,
+                        seconds=plan.seconds,
+                        warm_up=plan.warm_up,
+                    )
+                    key = (service, route, clients)
+                    if key not in found:
+                        found[key] = Series(
+                            service.driver.name,
+                            service.layer,
+                            service.workers,
+                            route,
+                            clients,
+                        )
+                        self._results.series.append(found[key])
+                    series = found[key]
+                    series.add(sample)
+                    progress(f"{number}/{plan.rounds} {series.latest()}")
+                    if sample.errors["none"]:  # It may be stuck for long.
+                        service.stop()
+                        service.start()
+                        await self._prime(service)
+
+    async def _prime(self, service: Service) -> None:
+        """Let a service open its connections and cache what it compiles."""
+        for route in self._plan.routes:
+            await window(service, route, SOME, seconds=0.1, warm_up=0.1)
+
+
+async def window(
+    service: Service,
+    route: str,
+    clients: int,
+    *,
+    seconds: float,
+    warm_up: float,
+    proxy: Proxy | None = None,
+) -> Sample:
+    """What a service does in a window of load."""
+
+    def read() -> Reading:
+        counts = (proxy.trips, proxy.connections) if proxy else ()
+        return Reading(service.cpu(), *counts)
+
+    return await Load(requests(route)).run(
+        service.port,
+        clients,
+        warm_up=warm_up,
+        seconds=seconds,
+        patience=PATIENCE,
+        read=read,
+    )
+
+
+def measure(plan: Plan, save: Callable[[Results], None]) -> None:
+    """Carry out a plan; ``save`` is called with all there is after each backend."""
+    started = time.time()
+    results = Results(
+        machine={"load before": round(os.getloadavg()[0], 1), **machine()}
+    )
+    os.sched_setaffinity(0, CORES[:1])  # The servers that we start stay there too.
+    for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
+        with ExitStack() as exits:
+            folder = Path(
+                exits.enter_context(
+                    tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
+                )
+            )
+            stage = Stage(plan, backend, folder, results, exits)
+            uvloop.run(stage.footprints())
+            uvloop.run(stage.rounds())
+        results.machine["rounds"] = plan.rounds
+        results.machine["minutes"] = round((time.time() - started) / 60, 1)
+        results.machine["load after"] = round(os.getloadavg()[0], 1)
+        save(results)
+    os.sched_setaffinity(0, CORES)
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    packages = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }

@@ -1,0 +1,379 @@
+"""The results as tables, as targets met or missed, and as a plot."""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.measure import MANY, Results, Series
+from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
+
+DOCS = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "images" / "benchmarks.svg"
+RESULTS = ROOT / "benchmarks" / "results.json"
+TABLES = ROOT / "benchmarks" / "tables.json"
+"""Tables by their titles: of the runs that measure other things than speed."""
+BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
+END = "<!-- end of figures -->"
+CROWD = 300
+
+Table = list[list[str]]
+Target = tuple[str, str, str, bool]
+"""Its name, what was asked for, what was measured, and whether it was reached."""
+
+
+@dataclass
+class Ratio:
+    """A ratio of two things measured, round by round."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, one: Series | None, other: Series | None, figure: str = "throughput"
+    ) -> "Ratio | None":
+        """``one`` over ``other``; nothing where one of them never answered."""
+        if one is None or other is None:
+            return None
+        pairs = zip(getattr(one, figure), getattr(other, figure), strict=True)
+        ratios = [a / b for a, b in pairs if b]
+        if not ratios:
+            return None
+        return cls(statistics.median(ratios), min(ratios), max(ratios))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+def show(figure: object) -> str:
+    """A cell of a table; a dash for what is not there."""
+    return "–" if figure is None else str(figure)
+
+
+def middle(figures: Sequence[float], digits: int = 0) -> str:
+    """The median, as text."""
+    if not figures:
+        return "–"
+    return f"{statistics.median(figures):.{digits}f}"
+
+
+class Report:
+    """Tables of a run's results."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._drivers = list(dict.fromkeys(one.driver for one in results.series))
+        self._clients = sorted({one.clients for one in results.series})
+        # Short runs may have one other number of clients.
+        self._many = MANY if MANY in self._clients else self._clients[0]
+
+    def lines(self) -> Iterator[str]:
+        """The whole report as Markdown."""
+        machine = self._results.machine
+        yield ", ".join(f"{name} {value}" for name, value in machine.items())
+        yield from titled(
+            {
+                "Targets": self.targets(),
+                f"Throughput and CPU time, {self._many} clients": self.speed(),
+                "More and fewer clients": self.by_clients(),
+                "What a service takes": self.footprints(),
+                f"Other layers, {self._many} clients": self.layers(),
+                "A second worker": self.workers(),
+            }
+        )
+
+    def find(
+        self, driver: str, layer: str, route: str, clients: int = 0, workers: int = 1
+    ) -> Series | None:
+        clients = clients or self._many
+        return self._results.find(driver, layer, route, clients, workers)
+
+    def speed(self) -> Table:
+        """How the rendered layer does beside the floor and the tutorials' layer."""
+        table = [
+            [
+                *("driver", "route", "of the floor", "of the tutorial's"),
+                *("CPU/floor", "CPU/tutorial's", "requests/s", "CPU µs"),
+                *("p50 ms", "p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
+            ]
+        ]
+        for driver in self._drivers:
+            for route in dict.fromkeys(one.route for one in self._results.series):
+                ours = self.find(driver, "rendered", route)
+                if ours is None:
+                    continue
+                floor = self.find(driver, FLOOR, route)
+                theirs = self.find(driver, "tutorial", route)
+                table.append(
+                    [
+                        *(driver, route),
+                        show(Ratio.of(ours, floor)),
+                        show(Ratio.of(ours, theirs)),
+                        show(Ratio.of(ours, floor, "cpu")),
+                        show(Ratio.of(ours, alive(theirs), "cpu")),
+                        *(middle(ours.throughput), middle(ours.cpu)),
+                        *(middle(ours.p50, 1), middle(ours.p99, 1)),
+                        middle(theirs.p99 if theirs else (), 1),
+                        *(share(ours), share(theirs)),
+                    ]
+                )
+        return table
+
+    def by_clients(self) -> Table:
+        """The same by number of clients, in short."""
+        table = [
+            [
+                *("driver", "route", "clients", "of the floor", "of the tutorial's"),
+                *("p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
+            ]
+        ]
+        if len(self._clients) == 1:
+            return table
+        for driver in self._drivers:
+            for route in ("read", "write"):
+                for clients in self._clients:
+                    ours = self.find(driver, "rendered", route, clients)
+                    if ours is None:
+                        continue
+                    floor = self.find(driver, FLOOR, route, clients)
+                    theirs = self.find(driver, "tutorial", route, clients)
+                    table.append(
+                        [
+                            *(driver, route, str(clients)),
+                            show(Ratio.of(ours, floor)),
+                            show(Ratio.of(ours, theirs)),
+                            middle(ours.p99, 1),
+                            middle(theirs.p99 if theirs else (), 1),
+                            *(share(ours), share(theirs)),
+                        ]
+                    )
+        return table
+
+    def footprints(self) -> Table:
+        """Round trips, new connections, memory and the start."""
+        table = [
+            [
+                *("driver", "layer", "trips: read", "write", "page", "auth"),
+                *("new connections/1000: read", "write"),
+                *("memory MB", "start s"),
+            ]
+        ]
+        for one in self._results.footprints:
+            trips = [show(one.trips.get(r)) for r in ("read", "write", "page", "auth")]
+            new = [middle(one.connections.get(r, ()), 1) for r in ("read", "write")]
+            row = [one.driver, one.layer, *trips, *new]
+            table.append([*row, middle(one.memory), middle(one.start, 2)])
+        return table
+
+    def layers(self) -> Table:
+        """What other layers do, as a ratio to the rendered one."""
+        table = [
+            [
+                *("driver", "layer", "route", "of the rendered"),
+                *("CPU/rendered", "p99 ms", "errors", "what it is"),
+            ]
+        ]
+        for one in self._results.series:
+            if one.layer in {"rendered", FLOOR, "tutorial"} or one.workers > 1:
+                continue
+            ours = self.find(one.driver, "rendered", one.route, one.clients)
+            table.append(
+                [
+                    *(one.driver, one.layer, one.route),
+                    show(Ratio.of(one, ours)),
+                    show(Ratio.of(one, ours, "cpu")),
+                    *(middle(one.p99, 1), share(one), LAYERS[one.layer].about),
+                ]
+            )
+        return table
+
+    def workers(self) -> Table:
+        """How throughput grows from one worker to two."""
+        table = [["driver", "layer", "route", "two of one", "CPU/CPU of one"]]
+        for one in self._results.series:
+            if one.workers == 1:
+                continue
+            single = self.find(one.driver, one.layer, one.route, one.clients)
+            table.append(
+                [
+                    *(one.driver, one.layer, one.route),
+                    show(Ratio.of(one, single)),
+                    show(Ratio.of(one, single, "cpu")),
+                ]
+            )
+        return table
+
+    def targets(self) -> Table:
+        """What was to be reached, and whether it was."""
+        rows = [["target", "driver", "asked for", "measured", "reached"]]
+        for driver in self._drivers:
+            for name, asked, found, reached in self._targets_of(driver):
+                answer = "yes" if reached else "no"
+                rows.append([name, driver, asked, found, answer])
+        return rows
+
+    def _targets_of(self, driver: str) -> Iterator[Target]:
+        ours, theirs = "rendered", "tutorial"
+        yield from self._at_least(0.4, "reads, of the floor", "read", driver, FLOOR)
+        if DRIVERS[driver].mode == "async":
+            name = "of the tutorial's"
+            yield from self._at_least(1.5, f"reads, {name}", "read", driver, theirs)
+            yield from self._at_least(1.2, f"writes, {name}", "write", driver, theirs)
+        else:
+            yield from self._beside_async(driver)
+        footprint = self._results.footprint(driver, ours)
+        if footprint and footprint.trips:
+            for route, goal in {"read": 1.0, "write": 3.0}.items():
+                if route in footprint.trips:
+                    trips = footprint.trips[route]
+                    name = f"round trips of a {route}"
+                    yield name, f"{goal:.0f}", f"{trips:.1f}", trips <= goal
+            new = max(max(counts) for counts in footprint.connections.values())
+            yield "new connections once warm", "0", f"{new:.1f}/1000", new == 0
+        for route in ("read", "write"):
+            crowd = self.find(driver, ours, route, CROWD)
+            other = self.find(driver, theirs, route, CROWD)
+            if crowd and other:
+                ratio = Ratio.of(crowd, other, "p99")
+                assert ratio
+                name = f"p99 of a {route} at {CROWD}, of the tutorial's"
+                yield name, "≤ 0.10", str(ratio), ratio.median <= 0.1
+        errors = sum(
+            one.errors
+            for one in self._results.series
+            if (one.driver, one.layer) == (driver, ours)
+        )
+        yield "errors", "0", str(errors), errors == 0
+
+    def _beside_async(self, driver: str) -> Iterator[Target]:
+        """At least what async tutorials reach, on the same database."""
+        backend = DRIVERS[driver].backend
+        for rival in (DRIVERS[name] for name in self._drivers):
+            if (rival.backend, rival.mode) == (backend, "async"):
+                for route in ("read", "write"):
+                    name = f"{route}s, of the tutorial's on {rival.name}"
+                    yield from self._at_least(
+                        1.0, name, route, driver, "tutorial", rival.name
+                    )
+
+    def _at_least(
+        self,
+        goal: float,
+        name: str,
+        route: str,
+        driver: str,
+        layer: str,
+        rival: str = "",
+    ) -> Iterator[Target]:
+        """The rendered throughput over that of ``layer``, if it was measured."""
+        ratio = Ratio.of(
+            self.find(driver, "rendered", route),
+            self.find(rival or driver, layer, route),
+        )
+        if ratio:
+            yield name, f"≥ {goal:.2f}", str(ratio), ratio.median >= goal
+
+
+def alive(series: Series | None) -> Series | None:
+    """A series, unless it is one of hardly any answers."""
+    return series if series and series.answers > 10 * len(series.cpu) else None
+
+
+def share(series: Series | None) -> str:
+    """The share of requests that failed, as text."""
+    if series is None:
+        return "–"
+    if not series.errors:
+        return "0"
+    return f"{series.errors / (series.errors + series.answers):.1%}"
+
+
+def markdown(table: Table) -> Iterator[str]:
+    """The lines of a table in Markdown; the first row is its head."""
+    rows = [table[0], ["---"] * len(table[0]), *table[1:]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "| " + " | ".join(cells) + " |"
+
+
+COLOURS = {"rendered": "#2f81f7", "tutorial": "#d29922"}
+"""Those of bars: on black and on white alike."""
+TEXT = "#808890"
+
+
+def plot(results: Results) -> str:
+    """A drawing (SVG): throughput as a share of the floor's, by driver and route."""
+    report = Report(results)
+    rows = [
+        (driver, route)
+        for driver in dict.fromkeys(one.driver for one in results.series)
+        for route in ("read", "write")
+    ]
+    left, width, step, top = 150.0, 500.0, 34, 58
+    height = top + step * len(rows) + 30
+    full = 0.5  # of the floor, at the right end
+
+    def write(text: str, x: float, y: float, more: str = "") -> str:
+        return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{text}</text>'
+
+    def bar(colour: str, x: float, y: float, length: float) -> str:
+        size = f'width="{length:.1f}" height="11"'
+        return f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{colour}"/>'
+
+    title = "Requests per second, as a share of what the driver's own pool serves"
+    view = f'viewBox="0 0 720 {height}" font-family="sans-serif" font-size="12"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {view} fill="{TEXT}">',
+        write(title, left, 18, 'font-size="14"'),
+    ]
+    for tenth in range(6):
+        x = left + width * tenth / 10 / full
+        ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 24}"'
+        parts.append(f'<line {ends} stroke="{TEXT}" stroke-opacity="0.35"/>')
+        parts.append(write(f"{tenth / 10:.1f}", x, height - 8, 'text-anchor="middle"'))
+    for index, (layer, colour) in enumerate(COLOURS.items()):
+        x = left + 160 * index
+        parts.append(bar(colour, x, 28, 12))
+        parts.append(write(f"{layer}, {MANY} clients", x + 18, 38))
+        for number, (driver, route) in enumerate(rows):
+            y = top + step * number
+            if not index:
+                parts.append(
+                    write(f"{driver}, {route}", left - 8, y + 18, 'text-anchor="end"')
+                )
+            floor = report.find(driver, FLOOR, route)
+            if ratio := Ratio.of(report.find(driver, layer, route), floor):
+                length = width * min(ratio.median / full, 1)
+                parts.append(bar(colour, left, y + 2 + 13 * index, length))
+                figure = f"{ratio.median:.2f}"
+                parts.append(write(figure, left + length + 5, y + 12 + 13 * index))
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def titled(tables: Mapping[str, Table]) -> Iterator[str]:
+    """The lines of tables and their titles, without those that are empty."""
+    for title, table in tables.items():
+        if len(table) > 1:
+            yield from ("", f"**{title}**", "", *markdown(table))
+
+
+def save_tables(tables: Mapping[str, Table]) -> None:
+    """Put tables into the file of all, in place of those with the same titles."""
+    known = json.loads(TABLES.read_text()) if TABLES.exists() else {}
+    TABLES.write_text(json.dumps({**known, **tables}, indent=1) + "\n")
+
+
+def write_docs() -> None:
+    """Write what is saved between the markers of the docs, and the plot beside them."""
+    results = Results.load(RESULTS)
+    lines = [*Report(results).lines()]
+    if TABLES.exists():
+        lines += titled(json.loads(TABLES.read_text()))
+    before, _, rest = DOCS.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
+    PLOT.parent.mkdir(exist_ok=True)
+    PLOT.write_text(plot(results))

@@ -1,0 +1,323 @@
+"""The measured services: rendered, with routes added, and run by uvicorn."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import copier
+import jinja2
+import psutil
+from sqlalchemy import URL, Connection, create_engine, text
+
+from benchmarks.load import POSTS, USERS
+from tests.servers import free_port
+
+ROOT = Path(__file__).parent.parent
+APP = Path(__file__).with_name("apps") / "app.py.jinja"
+CORES = sorted(os.sched_getaffinity(0))
+"""Those of the machine: clients and database on the first, the service on the last."""
+START_TIMEOUT = 30.0
+"""Seconds until a service that starts has to answer."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver in a mode, as it is named on the command line."""
+
+    name: str
+    backend: str
+    mode: str
+    module: str
+    """As in a URL of SQLAlchemy's."""
+
+
+DRIVERS = {
+    driver.name: driver
+    for driver in [
+        Driver("asyncpg", "postgresql", "async", "asyncpg"),
+        Driver("psycopg", "postgresql", "async", "psycopg"),
+        Driver("psycopg-sync", "postgresql", "sync", "psycopg"),
+        Driver("asyncmy", "mysql", "async", "asyncmy"),
+        Driver("aiomysql", "mysql", "async", "aiomysql"),
+        Driver("pymysql", "mysql", "sync", "pymysql"),
+        Driver("aiosqlite", "sqlite", "async", "aiosqlite"),
+        Driver("pysqlite", "sqlite", "sync", "pysqlite"),
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A database layer below the measured routes."""
+
+    about: str
+    rendered: bool = True
+    """Whether it is the rendered one, or a change to it; else it is an idiom."""
+    explicit: bool = False
+    ping: bool = False
+    limited: bool = True
+    reader: str = "ReadSessionDep"
+    environment: Mapping[str, str] | None = None
+    http: str = "httptools"
+
+
+FLOOR = "floor"
+LAYERS = {
+    "rendered": Layer("what the template renders"),
+    FLOOR: Layer("the driver's own pool, no ORM", rendered=False),
+    "tutorial": Layer(
+        "commit after the response, pool 5+10", rendered=False, reader="SessionDep"
+    ),
+    "explicit": Layer(
+        "commit and refresh in the endpoint, pool 5+10",
+        rendered=False,
+        explicit=True,
+        reader="SessionDep",
+    ),
+    "pre-ping": Layer(
+        "the tutorial's, with pool_pre_ping=True",
+        rendered=False,
+        ping=True,
+        reader="SessionDep",
+    ),
+    "one-session": Layer("rendered, reading through SessionDep", reader="SessionDep"),
+    "overflow": Layer(
+        "rendered, pool 5+10",
+        environment={"DATABASE_POOL_SIZE": "5", "DATABASE_MAX_OVERFLOW": "10"},
+    ),
+    "ping-always": Layer(
+        "rendered, each connection tested before use",
+        environment={"DATABASE_POOL_PRE_PING": "always"},
+    ),
+    "no-limit": Layer("rendered, without the line before the pool", limited=False),
+    "h11": Layer("rendered, uvicorn without httptools", http="h11"),
+}
+
+
+def render(driver: Driver, folder: Path) -> Path:
+    """Render the template for a driver, with the measured routes on each layer."""
+    template = folder / "template"
+    if not template.exists():
+        for name in ("includes", "template"):
+            shutil.copytree(ROOT / name, template / name)
+        shutil.copy(ROOT / "copier.yml", template)
+    project = folder / driver.name
+    rest = "/./service.db" if driver.backend == "sqlite" else "app@localhost/app"
+    copier.run_copy(
+        str(template),
+        project,
+        data={
+            "project_name": "service",
+            "database_url": f"{driver.backend}://{rest}",
+            "mode": driver.mode,
+            "driver": driver.module,
+        },
+        defaults=True,
+        quiet=True,
+    )
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = environment.from_string(APP.read_text())
+    is_async = driver.mode == "async"
+    for name, layer in LAYERS.items():
+        app = source.render(
+            rendered=layer.rendered,
+            explicit=layer.explicit,
+            ping=layer.ping,
+            limited=layer.limited,
+            reader=layer.reader,
+            async_="async " if is_async else "",
+            await_="await " if is_async else "",
+        )
+        (project / module_of(name)).with_suffix(".py").write_text(app)
+    return project
+
+
+def module_of(layer: str) -> str:
+    return "bench_" + layer.replace("-", "_")
+
+
+def prepare(project: Path, url: URL) -> None:
+    """Create the tables at ``url``, by the project's migrations, and fill them."""
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=project,
+        env=environment_of(url),
+        check=True,
+        capture_output=True,
+    )
+    backend = url.get_backend_name()
+    sync = {"postgresql": "psycopg", "mysql": "pymysql", "sqlite": "pysqlite"}
+    engine = create_engine(url.set(drivername=f"{backend}+{sync[backend]}"))
+    with engine.begin() as connection:
+        seed(connection)
+    engine.dispose()
+
+
+def seed(connection: Connection) -> None:
+    """Add the rows that are read."""
+    users = [
+        {"email": f"{number}@example.com", "name": f"User {number}"}
+        for number in range(USERS)
+    ]
+    connection.execute(
+        text("INSERT INTO users (email, name) VALUES (:email, :name)"), users
+    )
+    posts = [
+        {
+            "public_id": uuid.UUID(int=number).hex,
+            "title": f"Post {number}",
+            "body": "Words. " * 20,
+            "slug": f"post-{number}",
+            "author_id": number % USERS + 1,
+        }
+        for number in range(POSTS)
+    ]
+    connection.execute(
+        text(
+            "INSERT INTO posts (public_id, title, body, slug, author_id)"
+            " VALUES (:public_id, :title, :body, :slug, :author_id)"
+        ),
+        posts,
+    )
+
+
+def environment_of(url: URL) -> dict[str, str]:
+    """The environment of a process of the project."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        # Compiled modules are kept, as they are in production.
+        if not name.startswith("DATABASE_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return {
+        **ours,
+        "PYTHONPATH": os.pathsep.join(["src", str(ROOT)]),
+        "DATABASE_URL": url.render_as_string(hide_password=False),
+    }
+
+
+class Service:
+    """Uvicorn with a layer's routes."""
+
+    def __init__(
+        self,
+        project: Path,
+        driver: Driver,
+        layer: str,
+        url: URL,
+        *,
+        workers: int = 1,
+        app: str = "",
+    ) -> None:
+        self.driver = driver
+        self.layer = layer
+        self.workers = workers
+        module = "benchmarks.apps.floor" if layer == FLOOR else module_of(layer)
+        self._app = app or module
+        self.port = free_port()
+        self._project = project
+        self._environment = {
+            **environment_of(url),
+            **(LAYERS[layer].environment or {}),
+            "FLOOR": driver.name,
+            "FLOOR_PLACE": json.dumps(place_of(url)),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[psutil.Process] = []
+        self._log = project / f"{layer}-{workers}.log"
+
+    def start(self) -> float:
+        """Start; the seconds until it has answered from the database.
+
+        RuntimeError, with what it logged, where it ends or takes too long.
+        """
+        started = time.perf_counter()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "uvicorn", f"{self._app}:app"),
+                    *(f"--port={self.port}", "--no-access-log", "--loop=asyncio"),
+                    *(f"--http={LAYERS[self.layer].http}", f"--workers={self.workers}"),
+                ],
+                cwd=self._project,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        process = psutil.Process(self._process.pid)
+        # Two workers need both cores, and share them with clients and database.
+        process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)
+        while self._process.poll() is None:
+            seconds = time.perf_counter() - started
+            if self._answers():
+                self._processes = [process, *process.children(recursive=True)]
+                return seconds
+            if seconds > START_TIMEOUT:
+                break
+            time.sleep(0.005)
+        self.stop()
+        raise RuntimeError(f"{self._app} does not start:\n{self._log.read_text()}")
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/bench/users/1")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def cpu(self) -> float:
+        """Seconds of CPU time used so far, by all its processes."""
+        # The clock of a process is its id in this form: see clock_getcpuclockid(3).
+        return sum(
+            time.clock_gettime(~process.pid << 3 | 2) for process in self._processes
+        )
+
+    @property
+    def pid(self) -> int:
+        """The id of the first of its processes."""
+        return self._processes[0].pid
+
+    def memory(self) -> float:
+        """Megabytes of memory (RSS) of one worker."""
+        rss: int = self._processes[-1].memory_info().rss
+        return rss / 2**20
+
+    def stop(self) -> None:
+        """Kill it, if it runs."""
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def place_of(url: URL) -> dict[str, str | int | None]:
+    """``url`` as the arguments that the drivers take."""
+    if url.get_backend_name() == "sqlite":
+        return {"database": url.database}
+    return {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "database": url.database,
+    }
+
+
+def url_for(driver: Driver, url: URL) -> URL:
+    """``url`` for a driver."""
+    return url.set(drivername=f"{driver.backend}+{driver.module}")
