@@ -23,6 +23,7 @@ FULL = Plan(
     clients=(1, 16, 64, 300),
     two_workers=True,
     rounds=3,
+    crowd_seconds=10.0,
 )
 QUICK = Plan(
     drivers=("asyncpg", "psycopg", "psycopg-sync"),
@@ -92,7 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
             results.save(options.json)
         print("\n".join(Report(results).lines()))
         if options.save:
-            results.save(RESULTS)
+            known = Results.load(RESULTS) if RESULTS.exists() else Results()
+            known.merge(results)
+            known.save(RESULTS)
             write_docs()
 
     if options.show:

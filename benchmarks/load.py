@@ -40,9 +40,9 @@ class Sample:
     errors: Counter[str] = field(default_factory=Counter)
     """How many were answered otherwise, by status; "none" for no answer."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds that the requests took which began in the window.
+    """Seconds that the requests took which were answered in the window or after it.
 
-    All that were never answered are in it, with the time until they were given up.
+    Those never answered are in it, with the time until they were given up.
     """
     used: Reading = field(default_factory=lambda: Reading(0.0))
 
@@ -113,7 +113,7 @@ class Load:
 
     def answered(self, client: Client, status: str) -> None:
         now = time.perf_counter()
-        if self._begin <= client.sent < self._end:
+        if now >= self._begin:
             self.sample.latencies.append(now - client.sent)
         if self._begin <= now < self._end or not status.startswith("2"):
             self._count(status)

@@ -46,6 +46,7 @@ PATIENCE = 5.0
 """Seconds to wait for answers when a window is over."""
 MANY = 64
 """Clients that keep a service busy."""
+CROWD = 200
 SOME = 32
 MAX_CONNECTIONS = "--max_connections=800"
 """An option of both servers: all services keep their pools open."""
@@ -69,6 +70,8 @@ class Plan:
     rounds: int = 2
     seconds: float = 1.0
     """The length of a window."""
+    crowd_seconds: float = 3.0
+    """The same with more than ``CROWD`` clients, some of whom may wait for long."""
     warm_up: float = 0.3
     """Seconds of load before each window."""
 
@@ -81,9 +84,8 @@ class Plan:
 
     def wants(self, service: Service, route: str, clients: int) -> bool:
         """Whether a service is measured in this window."""
-        if service.workers > 1:
-            return route in {"read", "write"} and clients == MANY
-        return service.layer in self.layers or clients == MANY
+        simple = route in {"read", "write"} and clients == MANY
+        return simple or (service.workers == 1 and service.layer in self.layers)
 
 
 @dataclass
@@ -106,6 +108,11 @@ class Series:
     """Milliseconds."""
     answers: int = 0
     errors: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Its names."""
+        return self.driver, self.layer, self.route, self.clients, self.workers
 
     def add(self, sample: Sample) -> None:
         """Add what a window brought."""
@@ -148,9 +155,21 @@ class Footprint:
 class Results:
     """All that a run brought."""
 
-    machine: dict[str, object] = field(default_factory=dict)
+    machine: dict[str, dict[str, object]] = field(default_factory=dict)
+    """Circumstances, by backend."""
     series: list[Series] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+
+    def merge(self, other: "Results") -> None:
+        """Take over what ``other`` has, in place of what has the same names."""
+        self.machine |= other.machine
+        series = {one.key: one for one in [*self.series, *other.series]}
+        self.series = [*series.values()]
+        footprints = {
+            (one.driver, one.layer): one
+            for one in [*self.footprints, *other.footprints]
+        }
+        self.footprints = [*footprints.values()]
 
     def save(self, file: Path) -> None:
         """Write them as JSON."""
@@ -171,11 +190,7 @@ class Results:
     ) -> Series | None:
         """What was measured under these names, if it was."""
         key = (driver, layer, route, clients, workers)
-        for one in self.series:
-            found = (one.driver, one.layer, one.route, one.clients, one.workers)
-            if found == key:
-                return one
-        return None
+        return next((one for one in self.series if one.key == key), None)
 
     def footprint(self, driver: str, layer: str) -> Footprint | None:
         """What a service takes, if it was measured."""
@@ -337,7 +352,7 @@ class Stage:
                         service,
                         route,
                         clients,
-                        seconds=plan.seconds,
+                        seconds=plan.crowd_seconds if clients > CROWD else plan.seconds,
                         warm_up=plan.warm_up,
                     )
                     key = (service, route, clients)
@@ -391,24 +406,23 @@ async def window(
 
 def measure(plan: Plan, save: Callable[[Results], None]) -> None:
     """Carry out a plan; ``save`` is called with all there is after each backend."""
-    started = time.time()
-    results = Results(
-        machine={"load before": round(os.getloadavg()[0], 1), **machine()}
-    )
+    results = Results()
     os.sched_setaffinity(0, CORES[:1])  # The servers that we start stay there too.
     for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
+        started = time.monotonic()
+        load = os.getloadavg()[0]
         with ExitStack() as exits:
-            folder = Path(
-                exits.enter_context(
-                    tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
-                )
-            )
+            directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
+            folder = Path(exits.enter_context(directory))
             stage = Stage(plan, backend, folder, results, exits)
             uvloop.run(stage.footprints())
             uvloop.run(stage.rounds())
-        results.machine["rounds"] = plan.rounds
-        results.machine["minutes"] = round((time.time() - started) / 60, 1)
-        results.machine["load after"] = round(os.getloadavg()[0], 1)
+        results.machine[backend] = {
+            **machine(),
+            "rounds": plan.rounds,
+            "minutes": round((time.monotonic() - started) / 60),
+            "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
+        }
         save(results)
     os.sched_setaffinity(0, CORES)
 

@@ -71,8 +71,9 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The whole report as Markdown."""
-        machine = self._results.machine
-        yield ", ".join(f"{name} {value}" for name, value in machine.items())
+        for backend, machine in self._results.machine.items():
+            facts = ", ".join(f"{name} {value}" for name, value in machine.items())
+            yield f"- {backend}: {facts}"
         yield from titled(
             {
                 "Targets": self.targets(),

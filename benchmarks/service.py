@@ -68,6 +68,7 @@ class Layer:
     reader: str = "ReadSessionDep"
     environment: Mapping[str, str] | None = None
     http: str = "httptools"
+    loop: str = "asyncio"
 
 
 FLOOR = "floor"
@@ -100,6 +101,7 @@ LAYERS = {
     ),
     "no-limit": Layer("rendered, without the line before the pool", limited=False),
     "h11": Layer("rendered, uvicorn without httptools", http="h11"),
+    "uvloop": Layer("rendered, uvicorn on uvloop", loop="uvloop"),
 }
 
 
@@ -242,13 +244,15 @@ class Service:
 
         RuntimeError, with what it logged, where it ends or takes too long.
         """
+        layer = LAYERS[self.layer]
         started = time.perf_counter()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "uvicorn", f"{self._app}:app"),
-                    *(f"--port={self.port}", "--no-access-log", "--loop=asyncio"),
-                    *(f"--http={LAYERS[self.layer].http}", f"--workers={self.workers}"),
+                    *(f"--port={self.port}", f"--workers={self.workers}"),
+                    *(f"--http={layer.http}", f"--loop={layer.loop}"),
+                    "--no-access-log",
                 ],
                 cwd=self._project,
                 env=self._environment,
