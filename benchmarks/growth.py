@@ -6,11 +6,9 @@ Tables are lists of rows, the first of which is the head.
 import http.client
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import copier
@@ -18,8 +16,9 @@ import uvloop
 import yaml
 
 from benchmarks.measure import MANY, Plan, Results, Stage, progress, window
-from benchmarks.service import DRIVERS, ROOT
-from tests.servers import roomy_dir
+from benchmarks.service import DRIVERS
+from tests.history import put_template
+from tests.shell import commit, git
 from tests.variants import Template
 
 Table = list[list[str]]
@@ -40,14 +39,14 @@ def seconds(work: Callable[[], object], repeat: int = 3) -> float:
 
 def copy_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
     """A copy of the template with more yes-or-no questions and files."""
-    for name in ("includes", "template"):
-        shutil.copytree(ROOT / name, folder / name)
-    text = (ROOT / "copier.yml").read_text()
+    folder.mkdir()
+    put_template(folder)
     more = {
         f"more_{number}": {"type": "bool", "help": "More?", "default": False}
         for number in range(questions)
     }
-    (folder / "copier.yml").write_text(text + (yaml.dump(more) if more else ""))
+    with (folder / "copier.yml").open("a") as config:
+        config.write(yaml.dump(more) if more else "")
     model = folder / "template" / "README.md.jinja"
     for number in range(files):
         shutil.copy(model, folder / "template" / f"more_{number}.md.jinja")
@@ -87,12 +86,6 @@ def matrix() -> Table:
     return table
 
 
-def git(folder: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=bench", "-c", "user.email=bench@example.com")
-    command = ["git", *identity, "-c", "commit.gpgsign=false", *arguments]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-
-
 def updates() -> Table:
     """The time of an update against the files and the commits of a project."""
     table = [["own files", "commits", "releases behind", "seconds"]]
@@ -102,12 +95,10 @@ def updates() -> Table:
     ]:
         with tempfile.TemporaryDirectory() as folder:
             template = copy_template(Path(folder) / "t")
-            git(template, "init")
             for number in range(releases + 1):
                 readme = template / "template" / "README.md.jinja"
                 readme.write_text(readme.read_text() + f"\nRelease {number}.\n")
-                git(template, "add", ".")
-                git(template, "commit", "-m", "release")
+                commit(template)
                 git(template, "tag", f"v1.{number}.0")
             project = Path(folder) / "project"
             copier.run_copy(
@@ -117,11 +108,8 @@ def updates() -> Table:
                 own = project / "own" / str(number % 30) / f"{number}.py"
                 own.parent.mkdir(parents=True, exist_ok=True)
                 own.write_text(f"number = {number}\n" * 50)
-            git(project, "init")
-            git(project, "add", ".")
-            git(project, "commit", "-m", "first")
-            for _ in range(commits - 1):
-                git(project, "commit", "--allow-empty", "-m", "more")
+            for _ in range(commits):
+                commit(project)
 
             def update(project: Path = project) -> None:
                 copier.run_update(
@@ -140,11 +128,8 @@ def soak(drivers: list[str], requests: int) -> Iterator[list[str]]:
     """The memory of a worker before and after ``requests``, for each driver."""
     yield ["driver", "requests", "errors", "memory MB", "objects"]
     for name in drivers:
-        with ExitStack() as exits:
-            directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
-            folder = Path(exits.enter_context(directory))
-            driver = DRIVERS[name]
-            stage = Stage(Plan([name]), driver.backend, folder, Results({}), exits)
+        driver = DRIVERS[name]
+        with Stage.open(Plan([name]), driver.backend, Results()) as stage:
             service = stage.service(driver, "rendered", app="benchmarks.apps.soak")
             service.start()
             done = errors = 0

@@ -3,14 +3,12 @@
 import subprocess
 import tempfile
 from collections import Counter
-from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
 
 from benchmarks.measure import MAIN, MANY, Plan, Results, Stage, progress, window
 from benchmarks.service import DRIVERS, Service
-from tests.servers import roomy_dir
 
 DURATION = 8
 """Seconds that the profiler looks at a service."""
@@ -21,15 +19,15 @@ def profile(name: str, route: str = "read") -> list[list[str]]:
     """Microseconds of a request by library, for each of the main layers."""
     driver = DRIVERS[name]
     found: dict[str, dict[str, float]] = {}
-    with ExitStack() as exits:
-        directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
-        folder = Path(exits.enter_context(directory))
-        stage = Stage(Plan([name]), driver.backend, folder, Results(), exits)
+    with (
+        tempfile.NamedTemporaryFile() as file,
+        Stage.open(Plan([name]), driver.backend, Results()) as stage,
+    ):
         for layer in MAIN:
             service = stage.service(driver, layer)
             service.start()
             progress(f"{name} {layer}: profile of a {route}")
-            found[layer] = profile_service(service, route, folder / "profile")
+            found[layer] = profile_service(service, route, Path(file.name))
             service.stop()
     libraries = sorted(
         {library for shares in found.values() for library in shares},

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.measure import MANY, Results, Series
+from benchmarks.measure import CROWD, MANY, Results, Series
 from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
@@ -15,7 +15,6 @@ TABLES = ROOT / "benchmarks" / "tables.json"
 """Tables by their titles: of the runs that measure other things than speed."""
 BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
 END = "<!-- end of figures -->"
-CROWD = 300
 
 Table = list[list[str]]
 Target = tuple[str, str, str, bool]

@@ -4,7 +4,6 @@ The run's first process finds out what there is (variants, Pythons) and starts t
 servers; pytest-xdist's workers are told.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from pytest_copier.plugin import CopierFixture
 
 from tests import history
 from tests.accept import Accept
+from tests.changes import changes
 from tests.faults.report import Report
 from tests.found import Found
 from tests.runner import Forker
@@ -109,8 +109,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ids = [variant.id for variant in variants]
         metafunc.parametrize(argument, variants, ids=ids)
     if "change" in metafunc.fixturenames:
-        changes = find(metafunc.config).changes
-        metafunc.parametrize("change", changes, ids=[change.id for change in changes])
+        updates = list(changes(find(metafunc.config).variants["variant"]))
+        metafunc.parametrize("change", updates, ids=[change.id for change in updates])
 
 
 @pytest.fixture(scope="session")
@@ -127,14 +127,11 @@ def copier_template_paths() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def unversioned_template(
-    copier_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def unversioned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template without its repository, which Copier would clone every time."""
-    folder = tmp_path_factory.mktemp("unversioned") / "template"
-    return shutil.copytree(
-        copier_template, folder, ignore=shutil.ignore_patterns(".git")
-    )
+    folder = tmp_path_factory.mktemp("unversioned")
+    history.put_template(folder)
+    return folder
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Self
 
 import pytest
 
-from tests.changes import Change, changes
 from tests.samples import fresh_samples, tuning_samples, url_samples
 from tests.servers import BACKENDS, ServerError, ServerMissingError, find_server
 from tests.variants import Template, Variant
@@ -28,8 +27,6 @@ class Found:
 
     variants: dict[str, list[Variant]] = field(default_factory=dict)
     """All variants, and the samples of what does not span them, by their argument."""
-    changes: list[Change] = field(default_factory=list)
-    """The updates to try, each with its answers."""
     pythons: dict[str, str] = field(default_factory=dict)
     """The path of the interpreter for each minor version, as in "3.11"."""
     servers: dict[str, str] = field(default_factory=dict)
@@ -61,7 +58,6 @@ class Found:
                         template, found.variants["variant"], list(found.pythons)
                     )
                 )
-                found.changes.extend(changes(found.variants["variant"]))
         for backend, server in servers.items():
             found.note(backend, server.result)
         return found
@@ -84,8 +80,7 @@ class Found:
             name: [Variant(**variant) for variant in variants]
             for name, variants in parts.pop("variants").items()
         }
-        changes = [Change(**change) for change in parts.pop("changes")]
-        return cls(variants=variants, changes=changes, **parts)
+        return cls(variants=variants, **parts)
 
     def tell(self) -> str:
         return json.dumps(asdict(self))

@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pytest_copier.plugin import CopierFixture, CopierProject
 
 from tests.found import uv
 from tests.runner import clean_environment, run
+from tests.servers import free_port
 
 SCRIPTS = Path(sys.executable).parent
 
@@ -109,7 +109,7 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
                 pass
             case ["COPY", *sources, _]:
                 for source in sources:
-                    copy(project.path / source, app / source)
+                    run(["cp", "-R", project.path / source, app / source], app)
             case ["RUN", "useradd", *_]:
                 pass
             case ["RUN", *words]:
@@ -123,8 +123,7 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
     environment["DATABASE_URL"] = f"sqlite+aiosqlite:///{app}/data/app.db"
     done = run(["alembic", "upgrade", "head"], app, environment)
     assert done.returncode == 0, done.stdout
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen(
         [*command, f"--port={port}"], cwd=app, env=environment
     ) as server:
@@ -133,14 +132,6 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=10) in (0, -signal.SIGTERM)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder."""
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copy(source, target)
 
 
 def first_answer(url: str) -> int:

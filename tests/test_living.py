@@ -170,16 +170,8 @@ def orders_migration(
         if backend in servers.BACKENDS:
             url = servers.create_database(accept.server(backend), f"o-{uuid4().hex}")
         alembic(folder, url, "upgrade", "head")
-        alembic(
-            folder,
-            url,
-            "revision",
-            "--autogenerate",
-            "-m",
-            "Orders",
-            "--rev-id",
-            "0002",
-        )
+        options = "--autogenerate --message Orders --rev-id 0002"
+        alembic(folder, url, "revision", *options.split())
         alembic(folder, url, "upgrade", "head")
         alembic(folder, url, "check")
         if url:

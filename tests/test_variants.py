@@ -44,11 +44,7 @@ def test_every_question_is_answered_in_more_than_one_way(
     template: Template, found: Found
 ) -> None:
     """A question that is new belongs to the variants, to a sample, or to free text."""
-    asked = {
-        name
-        for name, question in template.questions.items()
-        if question.get("when") is not False
-    }
+    asked = template.asked.keys()
     varied = {
         name
         for variants in found.variants.values()

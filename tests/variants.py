@@ -82,13 +82,21 @@ class Template:
         return self._worker.template.questions_data
 
     @cached_property
+    def asked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those that are ever asked; the others are facts, which Copier computes."""
+        return {
+            name: question
+            for name, question in self.questions.items()
+            if question.get("when") is not False
+        }
+
+    @cached_property
     def axes(self) -> Sequence[str]:
         """The questions whose choices span the variants."""
         return [
             name
-            for name, question in self.questions.items()
-            if question.get("when") is not False
-            and ("choices" in question or question["type"] == "bool")
+            for name, question in self.asked.items()
+            if ("choices" in question or question["type"] == "bool")
             and name not in SAMPLED
         ]
 

@@ -31,6 +31,22 @@ def add_app(project: Path, variant: Variant) -> None:
     (project / "faults.py").write_text(source)
 
 
+def uvicorn(
+    project: Path, environment: Mapping[str, str], log: Path, *options: str
+) -> subprocess.Popen[bytes]:
+    """Start uvicorn in ``project``, as the leader of its process group."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--no-access-log", *options],
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 class Service:
     """Uvicorn in the folder of a rendered project, which serves ``app``."""
 
@@ -65,19 +81,14 @@ class Service:
 
         RuntimeError, with what it logged, where it ends or takes too long.
         """
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "uvicorn", self.app),
-                    *(f"--port={self.port}", "--no-access-log", *options),
-                ],
-                cwd=self._project,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = uvicorn(
+            self._project,
+            self.environment,
+            self.log,
+            self.app,
+            f"--port={self.port}",
+            *options,
+        )
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
