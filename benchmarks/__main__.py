@@ -22,7 +22,8 @@ FULL = Plan(
     changes=[name for name, layer in LAYERS.items() if layer.rendered][1:],
     clients=(1, 16, 64, 300),
     two_workers=True,
-    rounds=3,
+    rounds=5,
+    seconds=0.7,
     crowd_seconds=10.0,
 )
 QUICK = Plan(

@@ -9,11 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import uvloop
 from sqlalchemy import make_url
@@ -46,7 +46,8 @@ PATIENCE = 5.0
 """Seconds to wait for answers when a window is over."""
 MANY = 64
 """Clients that keep a service busy."""
-CROWD = 200
+CROWD = 300
+"""Clients that are too many for it."""
 SOME = 32
 MAX_CONNECTIONS = "--max_connections=800"
 """An option of both servers: all services keep their pools open."""
@@ -71,16 +72,23 @@ class Plan:
     seconds: float = 1.0
     """The length of a window."""
     crowd_seconds: float = 3.0
-    """The same with more than ``CROWD`` clients, some of whom may wait for long."""
+    """The same with ``CROWD`` clients, some of whom may wait for long."""
+    crowd_rounds: int = 2
+    """Rounds with as many clients, at most."""
     warm_up: float = 0.3
     """Seconds of load before each window."""
 
-    def windows(self) -> Iterator[tuple[str, int]]:
-        """The routes, and how many clients each sees."""
+    def windows(self, number: int) -> Iterator[tuple[str, int]]:
+        """The routes, and how many clients each sees, in round ``number``."""
         middle = MANY if MANY in self.clients else self.clients[0]
         for route in self.routes:
             for clients in self.clients if route in {"read", "write"} else (middle,):
-                yield route, clients
+                if clients < CROWD or number <= self.crowd_rounds:
+                    yield route, clients
+
+    def length(self, clients: int) -> float:
+        """The length of a window, in seconds."""
+        return self.crowd_seconds if clients >= CROWD else self.seconds
 
     def wants(self, service: Service, route: str, clients: int) -> bool:
         """Whether a service is measured in this window."""
@@ -239,6 +247,15 @@ class Stage:
         first = self._drivers[0]
         prepare(self._projects[first.name], url_for(first, self._url))
 
+    @classmethod
+    @contextmanager
+    def open(cls, plan: Plan, backend: str, results: Results) -> Iterator[Self]:
+        """The stage, in a temporary folder."""
+        with ExitStack() as exits:
+            directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
+            folder = Path(exits.enter_context(directory))
+            yield cls(plan, backend, folder, results, exits)
+
     def _database(self, folder: Path) -> str:
         """The URL of an empty database."""
         if self._backend == "sqlite":
@@ -273,20 +290,25 @@ class Stage:
         self._exits.callback(service.stop)
         return service
 
+    def _layers(self, driver: Driver) -> list[str]:
+        """All layers that are measured with a driver."""
+        plan = self._plan
+        layers = [*plan.layers]
+        if driver.mode == "async":
+            # No ping goes to a file.
+            layers += [
+                layer
+                for layer in plan.idioms
+                if (layer, self._backend) != ("pre-ping", "sqlite")
+            ]
+        if driver.name in {"asyncpg", "psycopg"}:
+            layers += plan.changes
+        return layers
+
     def _services(self) -> Iterator[Service]:
         plan = self._plan
         for driver in self._drivers:
-            layers = [*plan.layers]
-            if driver.mode == "async":
-                # No ping goes to a file.
-                layers += [
-                    layer
-                    for layer in plan.idioms
-                    if (layer, self._backend) != ("pre-ping", "sqlite")
-                ]
-            if driver.name in {"asyncpg", "psycopg"}:
-                layers += plan.changes
-            for layer in layers:
+            for layer in self._layers(driver):
                 yield self.service(driver, layer)
             if plan.two_workers and MANY in plan.clients:
                 for layer in plan.layers:
@@ -297,13 +319,14 @@ class Stage:
         found = {
             (driver.name, layer): Footprint(driver.name, layer)
             for driver in self._drivers
-            for layer in self._plan.layers
+            for layer in self._layers(driver)
         }
         self._results.footprints += found.values()
         server_port = self._url.port
         for number in range(1, min(self._plan.rounds, 2) + 1):
             for driver in self._drivers:
-                for layer in self._plan.layers:
+                # Once is enough for the trips, which never differ.
+                for layer in self._layers(driver) if number == 1 else self._plan.layers:
                     progress(f"{driver.name} {layer}: footprint, round {number}")
                     footprint = found[driver.name, layer]
                     if server_port is None:
@@ -344,7 +367,7 @@ class Stage:
             await self._prime(service)
         found: dict[tuple[object, ...], Series] = {}
         for number in range(1, plan.rounds + 1):
-            for route, clients in plan.windows():
+            for route, clients in plan.windows(number):
                 for service in services:
                     if not plan.wants(service, route, clients):
                         continue
@@ -352,7 +375,7 @@ class Stage:
                         service,
                         route,
                         clients,
-                        seconds=plan.crowd_seconds if clients > CROWD else plan.seconds,
+                        seconds=plan.length(clients),
                         warm_up=plan.warm_up,
                     )
                     key = (service, route, clients)
@@ -411,10 +434,7 @@ def measure(plan: Plan, save: Callable[[Results], None]) -> None:
     for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
         started = time.monotonic()
         load = os.getloadavg()[0]
-        with ExitStack() as exits:
-            directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
-            folder = Path(exits.enter_context(directory))
-            stage = Stage(plan, backend, folder, results, exits)
+        with Stage.open(plan, backend, results) as stage:
             uvloop.run(stage.footprints())
             uvloop.run(stage.rounds())
         results.machine[backend] = {

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,9 @@ import psutil
 from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks.load import POSTS, USERS
+from tests.faults.service import uvicorn
+from tests.history import put_template
+from tests.runner import clean_environment
 from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -109,9 +111,8 @@ def render(driver: Driver, folder: Path) -> Path:
     """Render the template for a driver, with the measured routes on each layer."""
     template = folder / "template"
     if not template.exists():
-        for name in ("includes", "template"):
-            shutil.copytree(ROOT / name, template / name)
-        shutil.copy(ROOT / "copier.yml", template)
+        template.mkdir()
+        put_template(template)
     project = folder / driver.name
     rest = "/./service.db" if driver.backend == "sqlite" else "app@localhost/app"
     copier.run_copy(
@@ -196,14 +197,8 @@ def seed(connection: Connection) -> None:
 
 def environment_of(url: URL) -> dict[str, str]:
     """The environment of a process of the project."""
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        # Compiled modules are kept, as they are in production.
-        if not name.startswith("DATABASE_") and name != "PYTHONDONTWRITEBYTECODE"
-    }
     return {
-        **ours,
+        **clean_environment(),
         "PYTHONPATH": os.pathsep.join(["src", str(ROOT)]),
         "DATABASE_URL": url.render_as_string(hide_password=False),
     }
@@ -246,21 +241,14 @@ class Service:
         """
         layer = LAYERS[self.layer]
         started = time.perf_counter()
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "uvicorn", f"{self._app}:app"),
-                    *(f"--port={self.port}", f"--workers={self.workers}"),
-                    *(f"--http={layer.http}", f"--loop={layer.loop}"),
-                    "--no-access-log",
-                ],
-                cwd=self._project,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = uvicorn(
+            self._project,
+            self._environment,
+            self._log,
+            f"{self._app}:app",
+            *(f"--port={self.port}", f"--workers={self.workers}"),
+            *(f"--http={layer.http}", f"--loop={layer.loop}"),
+        )
         process = psutil.Process(self._process.pid)
         # Two workers need both cores, and share them with clients and database.
         process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header
 
 from benchmarks.apps import pools
 from benchmarks.apps.schemas import PostOut, PostWithAuthor, UserIn, UserOut
@@ -50,35 +50,35 @@ def with_author(row: pools.Row) -> pools.Row:
     return {**row, "author": author}
 
 
-async def async_routes(app: FastAPI, pool: pools.AsyncPool) -> None:
+async def async_routes(router: APIRouter, pool: pools.AsyncPool) -> None:
     """Add the routes, on an open pool."""
     await pool.open(**PLACE)
 
-    @app.get("/bench/users/{user_id}", response_model=UserOut)
+    @router.get("/users/{user_id}", response_model=UserOut)
     async def read_user(user_id: int) -> pools.Row:
         return (await pool.read(USER, user_id))[0]
 
-    @app.get("/bench/posts", response_model=list[PostWithAuthor])
+    @router.get("/posts", response_model=list[PostWithAuthor])
     async def list_posts(after: int) -> list[pools.Row]:
         return [with_author(row) for row in await pool.read(PAGE, after)]
 
-    @app.post("/bench/users", response_model=UserOut, status_code=201)
+    @router.post("/users", response_model=UserOut, status_code=201)
     async def create_user(data: UserIn) -> pools.Row:
         return await pool.write(INSERT, data.email, data.name)
 
     async def authenticate(x_user: Annotated[int, Header()]) -> pools.Row:
         return (await pool.read(USER, x_user))[0]
 
-    @app.get(
-        "/bench/auth/posts/{post_id}",
+    @router.get(
+        "/auth/posts/{post_id}",
         response_model=PostOut,
         dependencies=[Depends(authenticate)],
     )
     async def read_post(post_id: int) -> pools.Row:
         return (await pool.read(POST, post_id))[0]
 
-    @app.post(
-        "/bench/auth/users",
+    @router.post(
+        "/auth/users",
         response_model=UserOut,
         status_code=201,
         dependencies=[Depends(authenticate)],
@@ -87,35 +87,35 @@ async def async_routes(app: FastAPI, pool: pools.AsyncPool) -> None:
         return await pool.write(INSERT, data.email, data.name)
 
 
-def sync_routes(app: FastAPI, pool: pools.SyncPool) -> None:
+def sync_routes(router: APIRouter, pool: pools.SyncPool) -> None:
     """Add the routes, on an open pool."""
     pool.open(**PLACE)
 
-    @app.get("/bench/users/{user_id}", response_model=UserOut)
+    @router.get("/users/{user_id}", response_model=UserOut)
     def read_user(user_id: int) -> pools.Row:
         return pool.read(USER, user_id)[0]
 
-    @app.get("/bench/posts", response_model=list[PostWithAuthor])
+    @router.get("/posts", response_model=list[PostWithAuthor])
     def list_posts(after: int) -> list[pools.Row]:
         return [with_author(row) for row in pool.read(PAGE, after)]
 
-    @app.post("/bench/users", response_model=UserOut, status_code=201)
+    @router.post("/users", response_model=UserOut, status_code=201)
     def create_user(data: UserIn) -> pools.Row:
         return pool.write(INSERT, data.email, data.name)
 
     def authenticate(x_user: Annotated[int, Header()]) -> pools.Row:
         return pool.read(USER, x_user)[0]
 
-    @app.get(
-        "/bench/auth/posts/{post_id}",
+    @router.get(
+        "/auth/posts/{post_id}",
         response_model=PostOut,
         dependencies=[Depends(authenticate)],
     )
     def read_post(post_id: int) -> pools.Row:
         return pool.read(POST, post_id)[0]
 
-    @app.post(
-        "/bench/auth/users",
+    @router.post(
+        "/auth/users",
         response_model=UserOut,
         status_code=201,
         dependencies=[Depends(authenticate)],
@@ -127,10 +127,12 @@ def sync_routes(app: FastAPI, pool: pools.SyncPool) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the pool, on the loop that serves."""
+    router = APIRouter(prefix="/bench")
     if DRIVER in SYNC:
-        sync_routes(app, pool)
+        sync_routes(router, pool)
     else:
-        await async_routes(app, pool)
+        await async_routes(router, pool)
+    app.include_router(router)
     yield
 
 
