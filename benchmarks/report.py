@@ -2,14 +2,14 @@
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import CROWD, MANY, Results, Series
 from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
-PLOT = ROOT / "docs" / "images" / "benchmarks.svg"
+IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "benchmarks" / "results.json"
 TABLES = ROOT / "benchmarks" / "tables.json"
 """Tables by their titles: of the runs that measure other things than speed."""
@@ -304,17 +304,39 @@ COLOURS = {"rendered": "#2f81f7", "tutorial": "#d29922"}
 TEXT = "#808890"
 
 
-def plot(results: Results) -> str:
-    """A drawing (SVG): throughput as a share of the floor's, by driver and route."""
+def plots(results: Results) -> Iterator[tuple[str, str]]:
+    """Drawings (SVG) and their names: throughput, and the slowest with a crowd."""
     report = Report(results)
     rows = [
         (driver, route)
         for driver in dict.fromkeys(one.driver for one in results.series)
         for route in ("read", "write")
     ]
+
+    def throughput(layer: str, driver: str, route: str) -> float | None:
+        floor = report.find(driver, FLOOR, route)
+        ratio = Ratio.of(report.find(driver, layer, route), floor)
+        return ratio.median if ratio else None
+
+    def slowest(layer: str, driver: str, route: str) -> float | None:
+        series = alive(report.find(driver, layer, route, CROWD))
+        return statistics.median(series.p99) / 1000 if series else None
+
+    title = f"Requests per second, as a share of the driver's own pool, {MANY} clients"
+    yield "benchmarks", chart(title, rows, throughput, full=0.5)
+    title = f"Seconds in which 99 of 100 requests are answered, {CROWD} clients"
+    yield "p99", chart(title, rows, slowest, full=10)
+
+
+def chart(
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    value: Callable[[str, str, str], float | None],
+    full: float,
+) -> str:
+    """Bars of the ``value`` of each layer in each row; ``full`` is the right end."""
     left, width, step, top = 150.0, 500.0, 34, 58
     height = top + step * len(rows) + 30
-    full = 0.5  # of the floor, at the right end
 
     def write(text: str, x: float, y: float, more: str = "") -> str:
         return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{text}</text>'
@@ -323,33 +345,31 @@ def plot(results: Results) -> str:
         size = f'width="{length:.1f}" height="11"'
         return f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{colour}"/>'
 
-    title = "Requests per second, as a share of what the driver's own pool serves"
     view = f'viewBox="0 0 720 {height}" font-family="sans-serif" font-size="12"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {view} fill="{TEXT}">',
         write(title, left, 18, 'font-size="14"'),
     ]
-    for tenth in range(6):
-        x = left + width * tenth / 10 / full
+    for fifth in range(6):
+        x = left + width * fifth / 5
         ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 24}"'
         parts.append(f'<line {ends} stroke="{TEXT}" stroke-opacity="0.35"/>')
-        parts.append(write(f"{tenth / 10:.1f}", x, height - 8, 'text-anchor="middle"'))
+        label = f"{full * fifth / 5:.2g}"
+        parts.append(write(label, x, height - 8, 'text-anchor="middle"'))
     for index, (layer, colour) in enumerate(COLOURS.items()):
         x = left + 160 * index
         parts.append(bar(colour, x, 28, 12))
-        parts.append(write(f"{layer}, {MANY} clients", x + 18, 38))
+        parts.append(write(layer, x + 18, 38))
         for number, (driver, route) in enumerate(rows):
-            y = top + step * number
+            y = top + step * number + 2 + 13 * index
             if not index:
-                parts.append(
-                    write(f"{driver}, {route}", left - 8, y + 18, 'text-anchor="end"')
-                )
-            floor = report.find(driver, FLOOR, route)
-            if ratio := Ratio.of(report.find(driver, layer, route), floor):
-                length = width * min(ratio.median / full, 1)
-                parts.append(bar(colour, left, y + 2 + 13 * index, length))
-                figure = f"{ratio.median:.2f}"
-                parts.append(write(figure, left + length + 5, y + 12 + 13 * index))
+                name = f"{driver}, {route}"
+                parts.append(write(name, left - 8, y + 16, 'text-anchor="end"'))
+            figure = value(layer, driver, route)
+            length = width * min((figure or 0) / full, 1)
+            parts.append(bar(colour, left, y, length))
+            text = "fails" if figure is None else f"{figure:.2f}"
+            parts.append(write(text, left + length + 5, y + 10))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -375,5 +395,5 @@ def write_docs() -> None:
     before, _, rest = DOCS.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
-    PLOT.parent.mkdir(exist_ok=True)
-    PLOT.write_text(plot(results))
+    for name, drawing in plots(results):
+        (IMAGES / name).with_suffix(".svg").write_text(drawing)

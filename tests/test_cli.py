@@ -1,22 +1,13 @@
 """Copier's command line, as a user meets it: prompts, refusals, and what to do next."""
 
-import os
-import re
-import subprocess
-import termios
 from pathlib import Path
-from typing import Self
 
 import pytest
 from copier import run_copy
-from pexpect import EOF
-from pexpect.fdpexpect import fdspawn
 
-from tests.answers import QUESTIONS, asked, template
-from tests.shell import COPIER, copier
-
-ENTER, CLEAR, DOWN = "\r", "\x15", "\x1b[B"
-STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+from tests.answers import asked, template
+from tests.shell import copier
+from tests.terminal import CLEAR, DOWN, Terminal
 
 
 def stored(folder: Path) -> list[str]:
@@ -70,56 +61,6 @@ def test_bad_data_is_refused_and_nothing_is_written(
     assert done.stderr.rstrip().endswith(message)
     assert "s3cret" not in done.stdout + done.stderr
     assert not (tmp_path / "shop").exists()
-
-
-class Terminal:
-    """Copier in a terminal of 80 columns, to be talked to.
-
-    `pexpect.spawn` would fork this process, which under pytest-xdist has threads.
-    """
-
-    def __init__(self, *arguments: str | Path) -> None:
-        ours, theirs = os.openpty()
-        termios.tcsetwinsize(theirs, (24, 80))
-        self._process = subprocess.Popen(
-            [*COPIER, *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=os.environ | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self._dialogue = fdspawn(ours, encoding="utf-8", timeout=30)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._dialogue.close()
-
-    def expect(self, text: str) -> None:
-        """Wait for `text`."""
-        self._dialogue.expect_exact(text)
-
-    def answer(self, name: str, keys: str = "") -> None:
-        """Wait for the question `name`, and press `keys` and Enter."""
-        self.expect(QUESTIONS[name]["help"])
-        self._dialogue.send(keys + ENTER)
-
-    def correct(self, name: str, remedy: str, keys: str) -> None:
-        """Wait until the answer is refused with `remedy`, and type `keys` instead."""
-        self.expect(f"question '{name}': {remedy}")
-        self._dialogue.send(CLEAR + keys + ENTER)
-
-    def finish(self) -> str:
-        """Wait for the end, and return what was printed after the last prompt."""
-        self._dialogue.expect(EOF)
-        printed = STYLES.sub("", self._dialogue.before or "")
-        assert self._process.wait() == 0, printed
-        return printed
 
 
 def test_enter_all_the_way_gives_the_defaults(tmp_path: Path) -> None:

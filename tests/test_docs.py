@@ -1,77 +1,179 @@
-"""The commands in the documentation, run as they stand there."""
+"""The documentation: every page is followed to its end, and what it names exists."""
 
-import os
 import re
+import shutil
+import sqlite3
+import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import make_url
 
-from tests.history import ROOT, TAGS, copy
-from tests.runner import clean_environment, run
+from tests import picture, reference, servers
+from tests.accept import Accept
+from tests.history import NOW, ROOT, TAGS, copy
+from tests.pages import Reader, blocks, commands
+from tests.runner import check_style
 from tests.shell import commit, git
 
-
-def commands(document: str) -> list[str]:
-    """The commands of a document, in their order."""
-    return re.findall(r"(?m)^\$ (.+)$", (ROOT / document).read_text())
+DOCS = ROOT / "docs"
+HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
+NOT_FOLLOWED = {
+    "benchmarks.md": "an hour of measuring",
+    "releasing.md": "makes a release",
+    "update.md": "has a test of its own, below",
+}
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which `uvx` and `uv run` run what is installed here.
-
-    True environments are those of test_samples.py.
-    """
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    run_it = f'PATH="{Path(sys.executable).parent}:$PATH" exec "$@"'
-    scripts = {"uvx": run_it, "uv": f'[ "$1" = sync ] || {{ shift; {run_it}; }}'}
-    for name, line in scripts.items():
-        (tools / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tools / name).chmod(0o755)
-    return clean_environment() | {
-        "PATH": f"{tools}:{os.environ['PATH']}",
-        "PYTHONPATH": "src",
-        "PYTEST_ADDOPTS": "-p anyio.pytest_plugin",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "GIT_CONFIG_COUNT": "2",
-        "GIT_CONFIG_KEY_0": "user.name",
-        "GIT_CONFIG_VALUE_0": "User",
-        "GIT_CONFIG_KEY_1": "user.email",
-        "GIT_CONFIG_VALUE_1": "user@localhost",
-    }
+def reader(tmp_path: Path) -> Reader:
+    """Who follows a page, in an empty folder."""
+    return Reader(tmp_path)
 
 
-def test_the_commands_of_an_update(
-    releases: Path, environment: dict[str, str], tmp_path: Path
-) -> None:
+def check(reader: Reader, accept: Accept) -> None:
+    """The code that a page has led to passes the service's own checks."""
+    assert check_style(reader.folder) == []
+    assert accept.forker.check_types(reader.folder, accept.mypy_cache) == []
+
+
+def test_tutorial(reader: Reader, releases: Path, accept: Accept) -> None:
+    """What its commands print is what the page shows."""
+    (reader.folder / "copier-fastapi-sqlalchemy").symlink_to(releases)
+    with reader:
+        for block in blocks(DOCS / "tutorial.md"):
+            reader.follow(block)
+    check(reader, accept)
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_how_to(page: str, reader: Reader, releases: Path, accept: Accept) -> None:
+    """Each starts from a new service with the defaults, called shop."""
+    reader.folder /= "shop"
+    names = {"project_name": "shop", "package_name": "shop"}
+    copy(releases, reader.folder, NOW, names)
+    if page == "how-to/postgresql.md":
+        follow_the_move(reader, accept)
+    else:
+        with reader:
+            for block in blocks(DOCS / page):
+                reader.follow(block)
+    check(reader, accept)
+
+
+def follow_the_move(reader: Reader, accept: Accept) -> None:
+    """Move a user and a post to a server, and look for them there."""
+    reader.type("uv run alembic upgrade head")
+    with sqlite3.connect(reader.folder / "shop.db") as database:
+        database.execute("INSERT INTO users (email, name) VALUES ('a@b.de', 'Ada')")
+        database.execute(
+            "INSERT INTO posts (public_id, title, body, slug, author_id)"
+            " VALUES (?, 'Looms', 'Words.', 'looms', 1)",
+            [uuid4().hex],
+        )
+    url = servers.create_database(accept.server("postgresql"), f"d{uuid4().hex}")
+    try:
+        place = make_url(url)
+        reader.stands_for["shop@127.0.0.1:5432/shop"] = (
+            f"{place.username}@{place.host}:{place.port}/{place.database}"
+        )
+        reader.environment["DATABASE_PASSWORD"] = str(place.password)
+        for block in blocks(DOCS / "how-to/postgresql.md"):
+            reader.follow(block)
+        query = "SELECT title FROM posts JOIN users ON users.id = author_id"
+        assert servers.execute(url, query) == ["Looms"]
+        assert servers.execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
+    finally:
+        servers.drop_databases(url)
+
+
+def test_update(reader: Reader, releases: Path) -> None:
     """From a service of the first release, each command does what the text says."""
-    service = tmp_path / "service"
-    copy(releases, service, TAGS[0], {})
-    models = service / "src/service/users/models.py"
+    reader.folder /= "service"
+    copy(releases, reader.folder, TAGS[0], {})
+    models = reader.folder / "src/service/users/models.py"
     models.write_text(models.read_text().replace("who writes posts", "who writes"))
-    session = service / "src/service/db/session.py"
+    session = reader.folder / "src/service/db/session.py"
     printed = {}
-    for command in commands("docs/update.md"):
+    consoles = [
+        each for each in blocks(DOCS / "update.md") if each.language == "console"
+    ]
+    for command, _ in [pair for block in consoles for pair in commands(block)]:
         if command.startswith("uvx copier"):
-            commit(service, "Before an update")
-        done = run(["bash", "-c", command], service, environment)
-        printed[command] = done.stdout
-        if command == "uvx copier update":  # It asks, and there is no terminal.
-            assert "Use `--defaults`" in done.stdout
-            assert git(service, "status", "--porcelain") == ""
-            done = run(["bash", "-c", f"{command} --defaults"], service, environment)
-        assert done.returncode == 0, done.stdout
+            commit(reader.folder, "Before an update")
+        printed[command] = reader.type(command)
         if command.endswith("transaction=explicit"):
             assert "refuse_uncommitted_changes" in session.read_text()
         elif command.endswith("example=false"):
-            assert (
-                "Someone who writes." in models.with_name("models.py.rej").read_text()
-            )
+            rejected = models.with_name("models.py.rej").read_text()
+            assert "Someone who writes." in rejected
     assert "New template version available" in printed["uvx copier check-update"]
     assert "passed" in printed["uv run pytest"]
-    assert (
-        "Someone who writes."
-        in printed["git log --patch -- src/service/users/models.py"]
+    log = printed["git log --patch -- src/service/users/models.py"]
+    assert "Someone who writes." in log
+
+
+def test_an_update_without_a_terminal_says_what_to_do(
+    reader: Reader, releases: Path
+) -> None:
+    reader.folder /= "service"
+    copy(releases, reader.folder, TAGS[0], {})
+    with pytest.raises(AssertionError, match="Use `--defaults`"):
+        reader.run("uvx copier update")
+    assert git(reader.folder, "status", "--porcelain") == ""
+
+
+def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
+    """Commands, code and files are in pages that the tests above know."""
+    followed = {"tutorial.md", *HOW_TO, *NOT_FOLLOWED}
+    for path in DOCS.rglob("*.md"):
+        name = str(path.relative_to(DOCS))
+        if name not in followed:
+            kinds = {block.language for block in blocks(path)}
+            assert kinds <= {"diff", "text"}, name
+
+
+def test_tests_that_the_promises_name_exist() -> None:
+    named = re.findall(r"`(tests/(?:faults/)?test_\w+\.py)::(\w+)`", promises())
+    assert len(named) > 30
+    for file, test in named:
+        if "faults" in file:
+            [path] = ROOT.glob(file)
+        else:
+            [path] = (ROOT / "template" / "tests").glob(f"*{Path(file).name}*")
+        assert f"def {test}(" in path.read_text(), f"{file}::{test}"
+
+
+def promises() -> str:
+    return (DOCS / "promises.md").read_text()
+
+
+def test_reference_is_current() -> None:
+    """Else `uv run python -m tests.reference` writes it."""
+    for name, text in reference.pages().items():
+        assert (reference.FOLDER / name).read_text() == text
+
+
+def test_picture_shows_what_is_asked() -> None:
+    """Else `uv run python -m tests.picture` draws it."""
+    assert picture.PICTURE.read_text() == picture.draw(picture.session())
+
+
+def test_site_is_built_strictly(tmp_path: Path) -> None:
+    """Links, images and pages of the navigation are there."""
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in DOCS.rglob("*.md"):
+        page = path.relative_to(DOCS).with_suffix("")
+        built = "index.html" if page.name == "index" else f"{page}/index.html"
+        assert (tmp_path / "site" / built).exists(), page

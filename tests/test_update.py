@@ -17,7 +17,7 @@ from tests.changes import Change, changes
 from tests.found import Found
 from tests.history import NOW, RELEASES, ROOT, TAGS, copy, files, update
 from tests.shell import commit, copier, git
-from tests.test_cli import Terminal
+from tests.terminal import Terminal
 from tests.test_variants import static_choices
 from tests.variants import Answers, Template
 

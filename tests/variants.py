@@ -148,6 +148,18 @@ class Template:
                     known[name] = settled[name] = answer
         return settled
 
+    def ask(self, name: str, given: Answers) -> Question:
+        """The question ``name``, after ``given`` and else the default answers."""
+        self._worker.data = dict(given)
+        known: dict[str, Any] = {}
+        for before in self.questions:
+            if before == name:
+                break
+            known[before] = given.get(
+                before, self._question(before, known).get_default()
+            )
+        return self._question(name, known)
+
     def _question(self, name: str, known: Answers) -> Question:
         """The question ``name``, after the answers ``known``."""
         worker = self._worker
