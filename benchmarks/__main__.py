@@ -10,10 +10,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.growth import growth, soak
+from benchmarks.growth import green, growth, soak
 from benchmarks.measure import Plan, Results, measure
 from benchmarks.profile import profile
-from benchmarks.report import RESULTS, Report, save_tables, titled, write_docs
+from benchmarks.report import (
+    RESULTS,
+    Report,
+    Table,
+    save_tables,
+    titled,
+    write_docs,
+)
 from benchmarks.service import DRIVERS, LAYERS
 
 FULL = Plan(
@@ -33,6 +40,7 @@ QUICK = Plan(
     rounds=2,
     seconds=0.6,
 )
+KINDS = ["speed", "profile", "growth", "green"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
 
 
@@ -58,12 +66,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     plan.add_argument("--clients", type=numbers)
     plan.add_argument("--rounds", type=int)
     plan.add_argument("--seconds", type=float, help="the length of a window")
-    other = parser.add_argument_group("in place of speed")
+    other = parser.add_argument_group("in place of all that takes no hours")
+    other.add_argument("--speed", action="store_true", help="what a request costs")
+    other.add_argument("--profile", action="store_true", help="where its time goes")
     other.add_argument("--growth", action="store_true", help="renders and updates")
+    other.add_argument("--green", action="store_true", help="a user's first minute")
     other.add_argument(
         "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
     )
-    other.add_argument("--profile", action="store_true", help="where the time goes")
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, help="write the results to this file")
     output.add_argument("--show", type=Path, help="show such a file, measure nothing")
@@ -73,39 +83,51 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    drivers = options.drivers or [*DRIVERS]
-    tables = {}
-    if options.growth:
-        tables = growth()
-    elif options.soak:
-        tables = {"A long life": [*soak(drivers, options.soak)]}
-    elif options.profile:
-        for name in drivers:
-            tables[f"Where the time of a read goes, {name}"] = profile(name)
-    if tables:
-        print("\n".join(titled(tables)))
-        if options.save:
-            save_tables(tables)
-            write_docs()
-        return
-
-    def finish(results: Results) -> None:
-        if options.json:
-            results.save(options.json)
-        print("\n".join(Report(results).lines()))
-        if options.save:
-            known = Results.load(RESULTS) if RESULTS.exists() else Results()
-            known.merge(results)
-            known.save(RESULTS)
-            write_docs()
-
     if options.show:
-        finish(Results.load(options.show))
+        show(Results.load(options.show), options)
         return
-    given = {name: getattr(options, name) for name in PLAN if getattr(options, name)}
-    if "layers" in given:
-        given |= {"idioms": (), "changes": ()}
-    measure(replace(QUICK if options.quick else FULL, **given), finish)
+    wanted = [name for name in KINDS if getattr(options, name)]
+    if options.soak:
+        drivers = options.drivers or ["asyncpg", "psycopg-sync"]
+        show_tables({"A long life": [*soak(drivers, options.soak)]}, options)
+    elif not wanted:
+        wanted = ["speed"] if options.quick else KINDS
+    if "speed" in wanted:
+        given = {
+            name: getattr(options, name) for name in PLAN if getattr(options, name)
+        }
+        if "layers" in given:
+            given |= {"idioms": (), "changes": ()}
+        plan = replace(QUICK if options.quick else FULL, **given)
+        measure(plan, lambda results: show(results, options))
+    if "profile" in wanted:
+        for name in options.drivers or ["asyncpg", "psycopg", "psycopg-sync"]:
+            title = f"Where the time of a read goes, {name}"
+            show_tables({title: profile(name)}, options)
+    if "growth" in wanted:
+        show_tables(growth(), options)
+    if "green" in wanted:
+        show_tables({"From nothing to green": green()}, options)
+
+
+def show(results: Results, options: argparse.Namespace) -> None:
+    """Print what was measured, and keep it where that is asked for."""
+    if options.json:
+        results.save(options.json)
+    print("\n".join(Report(results).lines()), flush=True)
+    if options.save:
+        known = Results.load(RESULTS) if RESULTS.exists() else Results()
+        known.merge(results)
+        known.save(RESULTS)
+        write_docs()
+
+
+def show_tables(tables: dict[str, Table], options: argparse.Namespace) -> None:
+    """Print tables, and keep them where that is asked for."""
+    print("\n".join(titled(tables)), flush=True)
+    if options.save:
+        save_tables(tables)
+        write_docs()
 
 
 if __name__ == "__main__":

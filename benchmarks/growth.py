@@ -6,9 +6,10 @@ Tables are lists of rows, the first of which is the head.
 import http.client
 import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import copier
@@ -17,12 +18,14 @@ import yaml
 
 from benchmarks.measure import MANY, Plan, Results, Stage, progress, window
 from benchmarks.service import DRIVERS
+from tests.found import uv
 from tests.history import put_template
-from tests.shell import commit, git
+from tests.runner import clean_environment, run
+from tests.shell import COPIER, commit, git
 from tests.variants import Template
 
 Table = list[list[str]]
-ROUTES = ("auth", "write", "page")
+ROUTES = ("read", "write", "auth")
 CHUNK = 10.0
 """Seconds of load between two looks at the memory."""
 
@@ -145,7 +148,9 @@ def soak(drivers: list[str], requests: int) -> Iterator[list[str]]:
                     progress(f"{name}: {done} of {requests}")
                 objects = get(service.port, "/objects")
                 memory = f"{service.memory():.1f}"
-                yield [name, str(done), str(errors), memory, objects]
+                row = [name, str(done), str(errors), memory, objects]
+                progress("soak " + ", ".join(row))
+                yield row
 
 
 def get(port: int, path: str) -> str:
@@ -154,6 +159,33 @@ def get(port: int, path: str) -> str:
     body = connection.getresponse().read().decode()
     connection.close()
     return body
+
+
+def green() -> Table:
+    """The time from nothing to a suite that has passed, on the defaults.
+
+    With uv's cache warm, and `copier` installed.
+    """
+    table = [["step", "seconds"]]
+    with tempfile.TemporaryDirectory() as folder:
+        template = copy_template(Path(folder) / "t")
+        project = Path(folder) / "project"
+        environment = clean_environment() | {"UV_PYTHON": sys.executable}
+        steps: dict[str, Sequence[str | Path]] = {
+            "copier copy": [*COPIER, "copy", "--defaults", template, project],
+            "uv sync": [uv(), "sync"],
+            "pytest, which compiles all libraries": [uv(), "run", "pytest"],
+            "pytest again": [uv(), "run", "pytest"],
+        }
+        for name, command in steps.items():
+            where = project if project.exists() else Path(folder)
+            started = time.perf_counter()
+            done = run(command, where, environment)
+            assert done.returncode == 0, done.stdout
+            table.append([name, f"{time.perf_counter() - started:.1f}"])
+            progress("green " + ", ".join(table[-1]))
+    first = sum(float(row[1]) for row in table[1:4])
+    return [*table, ["from nothing to green", f"{first:.1f}"]]
 
 
 def growth() -> dict[str, Table]:

@@ -42,10 +42,12 @@ class Change:
 
 
 def changes(variants: Sequence[Variant]) -> Iterator[Change]:
-    """From every release: pairs of variants, and every change of a single answer."""
-    both = [*variant_pairs(variants), *single_changes(variants)]
+    """From every release pairs of variants; from the last, each single answer too."""
     for release in TAGS:
-        for name, before, after in both:
+        found = [*variant_pairs(variants)]
+        if release == TAGS[-1]:
+            found += single_changes(variants)
+        for name, before, after in found:
             yield Change(f"{release}-{name}", release, before, after)
 
 

@@ -10,7 +10,7 @@ from benchmarks.__main__ import main
 
 def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "results.json"
-    plan = "--drivers=pysqlite --layers=rendered --routes=read --clients=1"
+    plan = "--speed --drivers=pysqlite --layers=rendered --routes=read --clients=1"
 
     main([*plan.split(), "--rounds=1", "--seconds=0.1", f"--json={file}"])
 

@@ -20,6 +20,8 @@ from tests.shell import commit, git
 
 DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
+ANSWERS = {"how-to/pgbouncer.md": {"database_url": "postgresql://shop@db/shop"}}
+"""What the service of a page is on, if not on a file of SQLite."""
 NOT_FOLLOWED = {
     "benchmarks.md": "an hour of measuring",
     "releasing.md": "makes a release",
@@ -50,10 +52,10 @@ def test_tutorial(reader: Reader, releases: Path, accept: Accept) -> None:
 
 @pytest.mark.parametrize("page", HOW_TO)
 def test_how_to(page: str, reader: Reader, releases: Path, accept: Accept) -> None:
-    """Each starts from a new service with the defaults, called shop."""
+    """Each starts from a new service, called shop."""
     reader.folder /= "shop"
     names = {"project_name": "shop", "package_name": "shop"}
-    copy(releases, reader.folder, NOW, names)
+    copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
     if page == "how-to/postgresql.md":
         follow_the_move(reader, accept)
     else:
@@ -159,6 +161,15 @@ def test_reference_is_current() -> None:
 def test_picture_shows_what_is_asked() -> None:
     """Else `uv run python -m tests.picture` draws it."""
     assert picture.PICTURE.read_text() == picture.draw(picture.session())
+
+
+def test_files_that_pages_link_to_exist() -> None:
+    """Images above all, which the site's builder does not look for."""
+    for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
+        targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+        for target in targets:
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_site_is_built_strictly(tmp_path: Path) -> None:
