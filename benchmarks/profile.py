@@ -57,6 +57,8 @@ def profile_service(service: Service, route: str, file: Path) -> dict[str, float
     profiler.wait()
     # Without the profiler, which slows it down.
     sample = uvloop.run(window(service, route, MANY, seconds=3, warm_up=0.5))
+    if not sample.answers:  # It has locked itself up.
+        return {}
     cpu = sample.used.cpu / sample.answers * 1e6
     counts: Counter[str] = Counter()
     for line in file.read_text().splitlines():
