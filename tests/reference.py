@@ -16,6 +16,8 @@ from tests.history import NAMES, ROOT, files, put_template
 from tests.variants import BACKENDS, Answers, Template, choices
 
 FOLDER = ROOT / "docs" / "reference"
+ABOUT = {"DATABASE_URL": "Where the database is; a driver may be left out."}
+"""Settings that speak for themselves, in a service."""
 LONGEST = 70
 """Lines of a diff that are shown."""
 DATABASES: Mapping[str, Answers] = {
@@ -170,6 +172,7 @@ def fields(source: str) -> Iterator[tuple[str, str, str, str]]:
             continue
         name = ast.unparse(node.target).upper()
         default, limits = ast.unparse(node.value), ast.unparse(node.annotation)
+        about = ABOUT.get(name, "")
         if default == "DEFAULT_URL":
             default = "the answer, with its driver"
         if isinstance(node.value, ast.Call):
@@ -180,7 +183,8 @@ def fields(source: str) -> Iterator[tuple[str, str, str, str]]:
             bounds = [f"{signs[key]} {value}" for key, value in given.items()]
             limits = ", ".join([limits, *bounds])
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        about = str(after.value.value) if is_text else ""  # type: ignore[union-attr]
+        if is_text:
+            about = str(after.value.value)  # type: ignore[union-attr]
         yield (
             name,
             f"`{default}`",

@@ -446,7 +446,8 @@ def installed(project: Path) -> Iterator[str]:
                 todo.append(line)
     names = {Requirement(key).name.lower().replace("_", "-") for key in seen}
     for module, owners in metadata.packages_distributions().items():
-        if names & {owner.lower().replace("_", "-") for owner in owners}:
+        ours = names & {owner.lower().replace("_", "-") for owner in owners}
+        if ours and not module.endswith("__mypyc"):  # Compiled, and named by a hash.
             yield module
 
 
