@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -68,7 +69,7 @@ def test_how_to(page: str, reader: Reader, releases: Path, accept: Accept) -> No
 def follow_the_move(reader: Reader, accept: Accept) -> None:
     """Move a user and a post to a server, and look for them there."""
     reader.type("uv run alembic upgrade head")
-    with sqlite3.connect(reader.folder / "shop.db") as database:
+    with closing(sqlite3.connect(reader.folder / "shop.db")) as database, database:
         database.execute("INSERT INTO users (email, name) VALUES ('a@b.de', 'Ada')")
         database.execute(
             "INSERT INTO posts (public_id, title, body, slug, author_id)"
@@ -166,7 +167,7 @@ def test_picture_shows_what_is_asked() -> None:
 def test_files_that_pages_link_to_exist() -> None:
     """Images above all, which the site's builder does not look for."""
     for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
-        targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+        targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
         for target in targets:
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
