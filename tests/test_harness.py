@@ -380,9 +380,15 @@ def test_it(found):
     time.sleep(600)
 """)
     told = tmp_path / "sockets"
+    # Whoever runs us in the background has us, and our children, ignore SIGINT.
+    start = """if True:
+        import signal, sys, pytest
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.exit(pytest.main(sys.argv[1:]))
+    """
     options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-n", workers]
     with subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, tmp_path],
+        [sys.executable, "-c", start, *options, tmp_path],
         cwd=ROOT,
         env=clean_environment(),
         stdout=subprocess.DEVNULL,
