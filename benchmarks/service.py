@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from sqlalchemy import URL, Connection, create_engine, text
 from benchmarks.load import POSTS, USERS
 from tests.faults.service import uvicorn
 from tests.history import put_template
-from tests.runner import clean_environment
+from tests.runner import clean_environment, kill
 from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -292,9 +291,7 @@ class Service:
 
     def stop(self) -> None:
         """Kill it, if it runs."""
-        if self._process and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        kill(self._process)
 
 
 def place_of(url: URL) -> dict[str, str | int | None]:

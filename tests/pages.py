@@ -2,17 +2,16 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.runner import clean_environment, run
+from tests.runner import clean_environment, kill, run, start
 from tests.servers import free_port
 
 FENCE = re.compile(
@@ -52,7 +51,6 @@ def shows(expected: str, printed: str) -> bool:
     return re.search(pattern, printed, re.DOTALL) is not None
 
 
-@dataclass
 class Reader:
     """Does what pages say, in ``folder``: commands, new files, and changes to files.
 
@@ -61,13 +59,12 @@ class Reader:
     something is not as the page has it.
     """
 
-    folder: Path
-    stands_for: dict[str, str] = field(default_factory=dict)
-    """What is meant on this machine by a text of the page."""
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        tools = self.folder / ".tools"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        """Where the reader is; ``cd`` changes it."""
+        self.stands_for = {ADDRESS: f"127.0.0.1:{free_port()}"}
+        """What is meant on this machine by a text of the page."""
+        tools = folder / ".tools"
         tools.mkdir()
         run_it = f'PATH="{Path(sys.executable).parent}:$PATH" exec "$@"'
         skip = '[ "$1" = sync ] || [ "$1" = lock ] || '
@@ -75,7 +72,6 @@ class Reader:
         for name, line in scripts.items():
             (tools / name).write_text(f"#!/bin/sh\n{line}\n")
             (tools / name).chmod(0o755)
-        self.stands_for[ADDRESS] = f"127.0.0.1:{free_port()}"
         self.environment = clean_environment() | {
             "PATH": f"{tools}:{os.environ['PATH']}",
             "PYTHONPATH": "src",
@@ -87,6 +83,7 @@ class Reader:
             "GIT_CONFIG_KEY_1": "user.email",
             "GIT_CONFIG_VALUE_1": "user@localhost",
         }
+        self._log = tools / "service.log"
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -94,6 +91,11 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def read(self, page: Path) -> None:
+        """Do what a page says, to its end."""
+        for block in blocks(page):
+            self.follow(block)
 
     def follow(self, block: Block) -> None:
         """Do what a block says."""
@@ -159,17 +161,8 @@ class Reader:
         """Start a service, in place of the one that may run, and wait until it does."""
         self.stop()
         host, _, port = self.stands_for[ADDRESS].partition(":")
-        log = self.folder / "service.log"
-        with log.open("wb") as output:
-            self._server = subprocess.Popen(
-                ["bash", "-c", f"{command} --port {port}"],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        in_shell = ["bash", "-c", f"{command} --port {port}"]
+        self._server = start(in_shell, self.folder, self.environment, self._log)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._server.poll() is None:
             try:
@@ -177,12 +170,9 @@ class Reader:
             except OSError:
                 time.sleep(0.1)
             else:
-                log.unlink()
                 return
-        raise AssertionError(f"{command}\n{log.read_text()}")
+        raise AssertionError(f"{command}\n{self._log.read_text()}")
 
     def stop(self) -> None:
         """Stop the service, if one runs."""
-        if self._server and self._server.poll() is None:
-            os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait()
+        kill(self._server)

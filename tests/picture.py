@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 import pyte
 
-from tests.answers import template
+from tests.answers import asked, template
 from tests.history import ROOT
 from tests.terminal import CLEAR, DOWN, Terminal
 
@@ -23,27 +23,15 @@ WIDTH, HEIGHT, EDGE = 8.4, 18, 16
 PAPER, INK = "#1e2228", "#d5d9de"
 COLOURS = {"green": "#7ec77b", "red": "#e5786d", "cyan": "#6fc3d6", "brown": "#e3b341"}
 HEX = re.compile("[0-9a-f]{6}")
+URL = "postgresql://shop@db.example.com/shop"
 KEYS = {
-    "project_name": "",
-    "package_name": "",
     "project_description": CLEAR + "Sells looms and engines.",
     "python_min": DOWN,
-    "database_url": CLEAR + "postgresql://shop@db.example.com/shop",
-    "mode": "",
+    "database_url": CLEAR + URL,
     "driver": DOWN,
-    "pool": "",
     "pool_size": CLEAR + "20",
-    "max_overflow": "",
-    "pool_timeout": "",
-    "pool_recycle": "",
-    "pool_pre_ping": "",
-    "transaction": "",
-    "alembic": "",
-    "example": "",
-    "container": "",
-    "ci": "",
 }
-"""What is typed at each question, before Enter."""
+"""What is typed at a question, before Enter."""
 
 
 def session() -> pyte.Screen:
@@ -52,8 +40,8 @@ def session() -> pyte.Screen:
         Path(folder, "template").symlink_to(template())
         screen = pyte.Screen(80, ROWS)
         with Terminal("copy", "template", "shop", rows=ROWS, cwd=Path(folder)) as user:
-            for name, keys in KEYS.items():
-                user.answer(name, keys)
+            for name in asked(database_url=URL):
+                user.answer(name, KEYS.get(name, ""))
             user.finish()
             pyte.Stream(screen).feed(user.transcript.getvalue())
     return screen

@@ -40,10 +40,10 @@ class Renderer:
 
     def render(self, answers: Answers) -> dict[str, str]:
         """The text of every file of a service, but for the stored answers."""
-        key = repr(sorted(answers.items()))
+        data = {**NAMES, **answers}
+        key = repr(sorted(data.items()))
         if key not in self._known:
             folder = self._folder / str(len(self._known))
-            data = {**NAMES, **answers}
             run_copy(str(self._template), folder, data, defaults=True, quiet=True)
             found = {name: text.decode() for name, text in files(folder).items()}
             del found[".copier-answers.yml"]
@@ -65,30 +65,30 @@ def questions(template: Template, renderer: Renderer) -> Iterator[str]:
     for name, question in template.asked.items():
         yield from ("", f"## {name}", "", question["help"], "")
         given = where_asked(template, name)
+        asked = template.ask(name, given)
+        default = asked.get_default()
         is_choice = "choices" in question or question["type"] == "bool"
-        options = choices(template.ask(name, given)) if is_choice else []
-        default = template.ask(name, given).get_default()
+        options = choices(asked) if is_choice else []
         yield from ("| | |", "|---|---|")
         if is_choice:
             yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
-        folder = "" if is_choice else "{{" in str(question["default"])
-        shown = "that of the folder" if folder else f"`{word(default)}`"
+        shown = "that of the folder" if name in NAMES else f"`{word(default)}`"
         yield f"| Default | {shown} |"
         if when := question.get("when"):
             yield f"| Asked where | `{when.strip('{} ')}` |"
-        for other in OTHERS.get(name, [each for each in options if each != default]):
-            if name == "database_url":
-                continue
-            yield from ("", *change(renderer, given, {name: other}))
         if name == "database_url":
-            for database, answers in DATABASES.items():
-                if answers:
-                    yield from ("", *change(renderer, {}, answers, database))
+            others = {each[name]: title for title, each in DATABASES.items() if each}
+        else:
+            found = OTHERS.get(name, [each for each in options if each != default])
+            others = dict.fromkeys(found, "")
+        for other, title in others.items():
+            yield from ("", *change(renderer, given, {name: other}, title))
 
 
 def where_asked(template: Template, name: str) -> Answers:
     """Answers after which the question ``name`` is asked: the defaults, if they do."""
-    for given in ({}, DATABASES["PostgreSQL"]):
+    for answers in (DATABASES["SQLite"], DATABASES["PostgreSQL"]):
+        given = {**NAMES, **answers}
         if template.ask(name, given).get_when():
             return given
     raise ValueError(name)
@@ -102,7 +102,7 @@ def word(answer: object) -> str:
 
 
 def change(
-    renderer: Renderer, given: Answers, answer: Answers, title: str = ""
+    renderer: Renderer, given: Answers, answer: Answers, title: str
 ) -> Iterator[str]:
     """What an answer changes, beside those given."""
     old, new = renderer.render(given), renderer.render({**given, **answer})

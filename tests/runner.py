@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -98,6 +99,32 @@ def run(
         text=True,
         check=False,
     )
+
+
+def start(
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    """Start a command in ``folder`` that appends to ``log``; ``kill`` ends it."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def kill(process: subprocess.Popen[bytes] | None) -> None:
+    """End what ``start`` has started, and its children, if it still runs."""
+    if process and process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -31,9 +32,10 @@ NOT_FOLLOWED = {
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Reader:
+def reader(tmp_path: Path) -> Iterator[Reader]:
     """Who follows a page, in an empty folder."""
-    return Reader(tmp_path)
+    with Reader(tmp_path) as reader:
+        yield reader
 
 
 def check(reader: Reader, accept: Accept) -> None:
@@ -45,9 +47,7 @@ def check(reader: Reader, accept: Accept) -> None:
 def test_tutorial(reader: Reader, releases: Path, accept: Accept) -> None:
     """What its commands print is what the page shows."""
     (reader.folder / "copier-fastapi-sqlalchemy").symlink_to(releases)
-    with reader:
-        for block in blocks(DOCS / "tutorial.md"):
-            reader.follow(block)
+    reader.read(DOCS / "tutorial.md")
     check(reader, accept)
 
 
@@ -60,9 +60,7 @@ def test_how_to(page: str, reader: Reader, releases: Path, accept: Accept) -> No
     if page == "how-to/postgresql.md":
         follow_the_move(reader, accept)
     else:
-        with reader:
-            for block in blocks(DOCS / page):
-                reader.follow(block)
+        reader.read(DOCS / page)
     check(reader, accept)
 
 
@@ -83,8 +81,7 @@ def follow_the_move(reader: Reader, accept: Accept) -> None:
             f"{place.username}@{place.host}:{place.port}/{place.database}"
         )
         reader.environment["DATABASE_PASSWORD"] = str(place.password)
-        for block in blocks(DOCS / "how-to/postgresql.md"):
-            reader.follow(block)
+        reader.read(DOCS / "how-to/postgresql.md")
         query = "SELECT title FROM posts JOIN users ON users.id = author_id"
         assert servers.execute(url, query) == ["Looms"]
         assert servers.execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
@@ -139,7 +136,8 @@ def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
 
 
 def test_tests_that_the_promises_name_exist() -> None:
-    named = re.findall(r"`(tests/(?:faults/)?test_\w+\.py)::(\w+)`", promises())
+    text = (DOCS / "promises.md").read_text()
+    named = re.findall(r"`(tests/(?:faults/)?test_\w+\.py)::(\w+)`", text)
     assert len(named) > 30
     for file, test in named:
         if "faults" in file:
@@ -147,10 +145,6 @@ def test_tests_that_the_promises_name_exist() -> None:
         else:
             [path] = (ROOT / "template" / "tests").glob(f"*{Path(file).name}*")
         assert f"def {test}(" in path.read_text(), f"{file}::{test}"
-
-
-def promises() -> str:
-    return (DOCS / "promises.md").read_text()
 
 
 def test_reference_is_current() -> None:

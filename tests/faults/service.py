@@ -1,6 +1,5 @@
 """A rendered service in a process of its own: uvicorn, started and stopped at will."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Self
 import httpx2
 import jinja2
 
+from tests.runner import clean_environment, kill, start
 from tests.servers import free_port
 from tests.variants import Variant
 
@@ -35,16 +35,8 @@ def uvicorn(
     project: Path, environment: Mapping[str, str], log: Path, *options: str
 ) -> subprocess.Popen[bytes]:
     """Start uvicorn in ``project``, as the leader of its process group."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--no-access-log", *options],
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    command = [sys.executable, "-m", "uvicorn", "--no-access-log", *options]
+    return start(command, project, environment, log)
 
 
 class Service:
@@ -58,15 +50,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = project / "service.log"
         self._project = project
-        self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith("DATABASE_")
-            },
-            "PYTHONPATH": "src",
-            **environment,
-        }
+        self.environment = {**clean_environment(), "PYTHONPATH": "src", **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -110,9 +94,7 @@ class Service:
 
     def kill(self) -> None:
         """End the service and its workers, if they still run."""
-        if self._process and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        kill(self._process)
 
     def get(self, path: str, **options: object) -> httpx2.Response:
         """One request with a client of its own."""
