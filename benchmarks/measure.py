@@ -169,15 +169,17 @@ class Results:
     footprints: list[Footprint] = field(default_factory=list)
 
     def merge(self, other: "Results") -> None:
-        """Take over what ``other`` has, in place of what has the same names."""
+        """Take over what ``other`` has, in place of all on the same backends.
+
+        A ratio is of two things measured in one run.
+        """
+
+        def is_kept(one: Series | Footprint) -> bool:
+            return DRIVERS[one.driver].backend not in other.machine
+
         self.machine |= other.machine
-        series = {one.key: one for one in [*self.series, *other.series]}
-        self.series = [*series.values()]
-        footprints = {
-            (one.driver, one.layer): one
-            for one in [*self.footprints, *other.footprints]
-        }
-        self.footprints = [*footprints.values()]
+        self.series = [*filter(is_kept, self.series), *other.series]
+        self.footprints = [*filter(is_kept, self.footprints), *other.footprints]
 
     def save(self, file: Path) -> None:
         """Write them as JSON."""
