@@ -177,9 +177,14 @@ class Results:
         def is_kept(one: Series | Footprint) -> bool:
             return DRIVERS[one.driver].backend not in other.machine
 
+        def place(one: Series | Footprint) -> int:
+            return [*DRIVERS].index(one.driver)
+
         self.machine |= other.machine
         self.series = [*filter(is_kept, self.series), *other.series]
+        self.series.sort(key=place)
         self.footprints = [*filter(is_kept, self.footprints), *other.footprints]
+        self.footprints.sort(key=place)
 
     def save(self, file: Path) -> None:
         """Write them as JSON."""

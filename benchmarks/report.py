@@ -25,9 +25,11 @@ Target = tuple[str, str, str, bool]
 class Ratio:
     """A ratio of two things measured, round by round."""
 
-    median: float
     low: float
+    """The lower quartile."""
+    median: float
     high: float
+    """The upper one."""
 
     @classmethod
     def of(
@@ -40,7 +42,9 @@ class Ratio:
         ratios = [a / b for a, b in pairs if b]
         if not ratios:
             return None
-        return cls(statistics.median(ratios), min(ratios), max(ratios))
+        if len(ratios) == 1:
+            ratios *= 2
+        return cls(*statistics.quantiles(ratios, method="inclusive"))
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
