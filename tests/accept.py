@@ -91,14 +91,18 @@ class Accept:
 
     def check(self, project: CopierProject) -> None:
         """Check the style and the types."""
-        with self.timed("style"):
-            self.findings += check_style(project.path)
+        self.check_style(project)
         oldest = project.answers.get("python_min", "3.11")
         python = oldest if is_newer(oldest) else ""
         with self.timed("types"):
             self.findings += self.forker.check_types(
                 project.path, self.mypy_cache, python
             )
+
+    def check_style(self, project: CopierProject) -> None:
+        """Check the style alone."""
+        with self.timed("style"):
+            self.findings += check_style(project.path)
 
     def run_suite(self, project: CopierProject, environment: Mapping[str, str]) -> None:
         """Run the suite in ``environment``: it passes, covers all, leaves no file."""

@@ -32,9 +32,10 @@ NOT_FOLLOWED = {
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(mypy_cache: Path, tmp_path: Path) -> Iterator[Reader]:
     """Who follows a page, in an empty folder."""
     with Reader(tmp_path) as reader:
+        reader.environment["MYPY_CACHE_DIR"] = str(mypy_cache)
         yield reader
 
 

@@ -364,8 +364,15 @@ def test_server_of_a_wheel_that_others_may_not_read(tmp_path: Path) -> None:
         assert execute(server.url(), "SELECT 42") == ["42"]
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("ending", "workers"),
+    [
+        (signal.SIGINT, "2"),
+        (signal.SIGTERM, "2"),
+        (signal.SIGKILL, "2"),
+        (signal.SIGKILL, "0"),
+    ],
+)
 def test_servers_end_with_pytest(
     ending: signal.Signals, workers: str, tmp_path: Path
 ) -> None:

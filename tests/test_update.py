@@ -244,9 +244,14 @@ def test_checks_before_a_commit_find_what_is_left_over(
 
 
 @pytest.mark.parametrize(
-    "source", ["../template", "{template}", "git+file://{template}"]
+    ("source", "tagged"),
+    [
+        ("../template", True),
+        ("../template", False),
+        ("{template}", True),
+        ("git+file://{template}", True),
+    ],
 )
-@pytest.mark.parametrize("tagged", [True, False], ids=["tags", "no-tags"])
 def test_a_service_can_be_updated_wherever_it_came_from(
     source: str, tagged: bool, releases: Path, tmp_path: Path
 ) -> None:
