@@ -94,14 +94,15 @@ class Summary:
         """The reasons of those that were skipped."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call":
-            told: dict[str, Any] = dict(report.user_properties)
-            self.edits.update(told.get("edits", {}))
-            self.updates += told.get("update", [])
-        service = dict(report.user_properties).get("service")
-        if report.when == "call" and isinstance(service, dict):
+        if report.when != "call":
+            return
+        told: dict[str, Any] = dict(report.user_properties)
+        self.edits.update(told.get("edits", {}))
+        self.updates += told.get("update", [])
+        # Tests that only borrow the means to accept a service tell nothing.
+        if told.get("service") or ("service" in told and report.skipped):
             name = report.nodeid.rpartition("::")[2]
-            self.services[name] = service
+            self.services[name] = told["service"]
             if report.skipped and isinstance(report.longrepr, tuple):
                 self.skipped[name] = report.longrepr[2].removeprefix("Skipped: ")
 
