@@ -104,6 +104,14 @@ class Rendering:
         self.exits.callback(service.kill)
         return service
 
+    def serve(self, app: str = "faults:app", **settings: object) -> Service:
+        """Create the database, and start a service that has made its tables there."""
+        self.create_database()
+        service = self.service(app, **settings)
+        service.start()
+        service.wait_for_tables()
+        return service
+
     def create_database(self) -> None:
         """Create the database, which a file does not need."""
         url = make_url(self.url or "sqlite://")

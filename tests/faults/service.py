@@ -82,6 +82,21 @@ class Service:
                 time.sleep(0.02)
         raise RuntimeError(f"the service does not start:\n{self.log.read_text()}")
 
+    def wait_until_ready(self, timeout: float = 20) -> float:
+        """Wait until the service answers that it is ready; the seconds it took."""
+        begun = time.monotonic()
+        while self.get("/health/ready").status_code != 200:
+            assert time.monotonic() - begun < timeout, self.log.read_text()
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def wait_for_tables(self) -> None:
+        """Wait until the service, which creates them, answers for its tables."""
+        deadline = time.monotonic() + 20
+        while self.get("/users").status_code != 200:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
     def terminate(self) -> None:
         """Ask the service to end (SIGTERM), as a deployment does; returns at once."""
         assert self._process

@@ -8,7 +8,6 @@ from pathlib import Path
 from openapi_spec_validator import validate
 
 from tests.faults.conftest import Rendering
-from tests.faults.test_outages import wait_for_tables
 from tests.variants import Variant
 
 EXAMPLES = 10
@@ -34,10 +33,7 @@ def test_no_request_breaks_the_service(
     And every answer, errors included, is as the document describes it.
     """
     rendering = render(sampled_driver)
-    rendering.create_database()
-    service = rendering.service(app="service.main:app")
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(app="service.main:app")
     validate(service.get("/openapi.json").json())
     for checks in CHECKS:
         run = subprocess.run(

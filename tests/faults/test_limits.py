@@ -8,7 +8,6 @@ from threading import Thread
 from tests.faults.conftest import Rendering
 from tests.faults.load import Clients, read_log
 from tests.faults.report import Figures
-from tests.faults.test_outages import wait_for_tables
 from tests.servers import Server
 from tests.variants import Variant
 
@@ -18,10 +17,7 @@ def test_load_beyond_capacity_is_shed(
 ) -> None:
     """Who gets no turn in time is told to come again; the rest goes on as before."""
     rendering = render(driver)
-    rendering.create_database()
-    service = rendering.service(pool_size=2, pool_timeout=0.5)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(pool_size=2, pool_timeout=0.5)
     # In memory there is one turn at a time, and the wait is five seconds.
     in_memory = driver.backend == "sqlite-memory"
     # In a file there is one writer at a time: what holds both slots only reads.
@@ -89,7 +85,7 @@ def test_connection_to_a_server_that_hangs(
 
     assert answer.status_code == 503
     assert seconds < 10
-    wait_for_tables(service)
+    service.wait_for_tables()
 
 
 def test_lock_that_is_not_granted(
@@ -99,10 +95,7 @@ def test_lock_that_is_not_granted(
 ) -> None:
     """A statement waits no longer for a lock than ``DATABASE_LOCK_TIMEOUT``."""
     rendering = render(server_driver)
-    rendering.create_database()
-    service = rendering.service(lock_timeout=1)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(lock_timeout=1)
     note = service.post("/notes", json={"title": "wanted"}).json()
     holder = Thread(
         target=service.post, args=(f"/hold/{note}",), kwargs={"params": {"seconds": 3}}
@@ -128,10 +121,7 @@ def test_transaction_that_sits_idle(
 ) -> None:
     """The database ends it after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
     rendering = render(server_driver)
-    rendering.create_database()
-    service = rendering.service(idle_transaction_timeout=1)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(idle_transaction_timeout=1)
     answer = service.post("/idle", params={"seconds": 2.5})
     figures(status=answer.status_code)
 

@@ -9,28 +9,10 @@ import pytest
 from tests.faults.conftest import Rendering
 from tests.faults.load import Clients, read_log, repeat_until, secrets_in
 from tests.faults.report import Figures
-from tests.faults.service import Service
 from tests.servers import PASSWORD, Server
 from tests.variants import Variant
 
 WRITERS = 16
-
-
-def wait_until_ready(service: Service, timeout: float = 20) -> float:
-    """Wait until the service answers that it is ready; the seconds it took."""
-    begun = time.monotonic()
-    while service.get("/health/ready").status_code != 200:
-        assert time.monotonic() - begun < timeout, read_log(service.log)
-        time.sleep(0.05)
-    return time.monotonic() - begun
-
-
-def wait_for_tables(service: Service) -> None:
-    """Wait until the service, which creates them, answers for its tables."""
-    deadline = time.monotonic() + 20
-    while service.get("/users").status_code != 200:
-        assert time.monotonic() < deadline, read_log(service.log)
-        time.sleep(0.05)
 
 
 def test_start_before_the_database(
@@ -58,8 +40,8 @@ def test_start_before_the_database(
 
     server.start()
     rendering.create_database()
-    seconds = wait_until_ready(service)
-    wait_for_tables(service)
+    seconds = service.wait_until_ready()
+    service.wait_for_tables()
     assert service.post("/notes", json={"title": "kept"}).status_code == 201
     assert rendering.titles() == {"kept"}
     figures(answered_503=len(away), ready_after=seconds)
@@ -107,12 +89,9 @@ def test_outage_under_load(
     """What was acknowledged is there, whatever happens; and then all is well again."""
     rendering = render(server_driver)
     server.start()
-    rendering.create_database()
-    service = rendering.service(
+    service = rendering.serve(
         echo=True, pool_timeout=1, connect_timeout=2, statement_timeout=2
     )
-    service.start()
-    wait_for_tables(service)
 
     async def load() -> Clients:
         done = asyncio.Event()
@@ -140,7 +119,7 @@ def test_outage_under_load(
         return clients
 
     ledger = asyncio.run(load()).ledger
-    recovered = wait_until_ready(service)
+    recovered = service.wait_until_ready()
     after = [service.post("/notes", json={"title": f"after {i}"}) for i in range(20)]
     checked_out = service.get("/pools").json()
     found = rendering.titles()
@@ -173,10 +152,7 @@ def test_end_of_the_service(
 ) -> None:
     """A request in flight is finished, and every connection is closed."""
     rendering = render(server_driver)
-    rendering.create_database()
-    service = rendering.service()
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve()
 
     async def end() -> Clients:
         async with Clients(service.url) as clients:
@@ -227,7 +203,7 @@ def test_four_workers_on_an_empty_database(
     while read_log(service.log).count("Application startup complete") < 4:
         assert time.monotonic() < deadline, read_log(service.log)
         time.sleep(0.05)
-    wait_for_tables(service)
+    service.wait_for_tables()
     ledger = asyncio.run(use()).ledger
     service.terminate()
     service.wait()

@@ -10,7 +10,6 @@ from tests.faults.conftest import Rendering
 from tests.faults.load import Clients
 from tests.faults.report import Figures
 from tests.faults.service import Service
-from tests.faults.test_outages import wait_for_tables
 from tests.servers import BACKENDS
 from tests.variants import Variant
 
@@ -36,10 +35,7 @@ def test_deadlocks_end_in_success(
 ) -> None:
     """Two rows, updated in both orders at once."""
     rendering = render(driver)
-    rendering.create_database()
-    service = rendering.service(pool_size=10, pool_timeout=60, lock_timeout=20)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(pool_size=10, pool_timeout=60, lock_timeout=20)
     one, two = (
         service.post("/notes", json={"title": title}).json() for title in ("one", "two")
     )
@@ -63,10 +59,7 @@ def test_read_modify_write(
 ) -> None:
     """A number that all increase by reading it and writing the next one."""
     rendering = render(driver)
-    rendering.create_database()
-    service = rendering.service(pool_size=10, pool_timeout=60)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(pool_size=10, pool_timeout=60)
     note = service.post("/notes", json={"title": "counter"}).json()
     path = f"/count/{note}"
     if driver.backend in BACKENDS:
@@ -90,9 +83,7 @@ def test_fifty_writers_of_a_file(
 ) -> None:
     """None is told that the database is locked, and readers do not wait for writers."""
     rendering = render(file_driver)
-    service = rendering.service(pool_size=60)
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve(pool_size=60)
 
     async def load() -> tuple[Clients, list[float]]:
         async with Clients(service.url) as clients, Clients(service.url) as readers:
@@ -128,10 +119,7 @@ def test_work_in_the_background_sees_what_was_committed(
 ) -> None:
     """A background task opens a transaction of its own, after the request's."""
     rendering = render(driver)
-    rendering.create_database()
-    service = rendering.service()
-    service.start()
-    wait_for_tables(service)
+    service = rendering.serve()
 
     assert service.post("/later", params={"title": "later"}).status_code == 202
     deadline = time.monotonic() + 10
