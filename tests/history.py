@@ -30,17 +30,22 @@ TEMPLATE = ("CHANGELOG.md", "copier.yml", "includes", "template")
 
 
 def make_history(folder: Path) -> None:
-    """Make the repository with all releases, and the working tree as the last one.
+    """Make a repository with all releases, and the working tree as the last one.
 
-    Raises CalledProcessError where the commit of a release is missing: in a shallow
-    clone, `git fetch --unshallow` brings it.
+    It holds the template alone, as Copier clones it many times. Raises
+    CalledProcessError where the commit of a release is missing: in a shallow clone,
+    `git fetch --unshallow` brings it.
     """
     folder.mkdir()
-    git(folder, "init", "--quiet")
-    git(folder, "fetch", "--quiet", str(ROOT), "HEAD", *RELEASES.values())
+    archive = folder / "release.tar"
     for version, sha in RELEASES.items():
-        git(folder, "tag", f"v{version}", sha)
-    git(folder, "checkout", "--quiet", "FETCH_HEAD")
+        git(ROOT, "archive", f"--output={archive}", sha, *TEMPLATE)
+        for name in TEMPLATE:
+            remove(folder / name)
+        shutil.unpack_archive(archive, folder, filter="data")
+        archive.unlink()
+        commit(folder, version)
+        git(folder, "tag", f"v{version}")
     put_template(folder)
     commit(folder, "What the working tree holds")
     git(folder, "tag", NOW)
@@ -50,11 +55,19 @@ def put_template(folder: Path) -> None:
     """Replace the template in ``folder`` by that of the working tree."""
     for name in TEMPLATE:
         old, new = folder / name, ROOT / name
+        remove(old)
         if new.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
             shutil.copytree(new, old, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(new, old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def copy(source: Path, folder: Path, ref: str, answers: Mapping[str, Any]) -> None:
