@@ -58,6 +58,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     keyword = config.option.keyword
     if keyword.startswith(tuple(BACKENDS)) and keyword.count("-") > 3:
         config.stash[FORKER] = exits_of(config).enter_context(Forker())
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            config.args = [str(Path(__file__).with_name("test_variants.py"))]
         return 0
     return None
 
