@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.measure import Results, Series
 
 
 def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,3 +24,18 @@ def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert len(series[figure]) == 1
     assert footprint.keys() >= {"start", "memory", "trips", "connections"}
     assert "Throughput and CPU time" in capsys.readouterr().out
+
+
+def test_record_of_a_backend_is_of_one_run() -> None:
+    """Else the ratios would be of windows that were never beside each other."""
+
+    def record(backend: str, *drivers: str) -> Results:
+        series = [Series(name, "rendered", 1, "read", 64) for name in drivers]
+        return Results({backend: {}}, series)
+
+    known = record("postgresql", "asyncpg", "psycopg")
+    known.merge(record("sqlite", "pysqlite"))
+    known.merge(record("postgresql", "psycopg"))
+
+    assert known.machine.keys() == {"postgresql", "sqlite"}
+    assert [series.driver for series in known.series] == ["psycopg", "pysqlite"]
