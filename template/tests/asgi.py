@@ -1,0 +1,46 @@
+"""Calls of an application as a server makes them, for what no client does."""
+
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+
+async def call(
+    app: ASGIApp, scope: dict[str, Any], *received: Message
+) -> list[Message]:
+    """Call `app` with the messages that it is to receive; return those that it sends.
+
+    Raises IndexError where it wants to receive more.
+    """
+    messages = [*received]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app({"headers": [], "query_string": b"", **scope}, receive, send)
+    return sent
+
+
+async def open_socket(app: ASGIApp, path: str, *texts: str) -> list[str]:
+    """Open a WebSocket, send it `texts`, and close it; return what it sends."""
+    scope = {"type": "websocket", "path": path}
+    messages = [{"type": "websocket.receive", "text": text} for text in texts]
+    end = {"type": "websocket.disconnect", "code": 1000}
+    sent = await call(app, scope, {"type": "websocket.connect"}, *messages, end)
+    return [message["text"] for message in sent if "text" in message]
+
+
+async def disconnect(app: ASGIApp, method: str, path: str, body: bytes) -> int:
+    """Send a request, and disconnect before the answer; return its status code."""
+    headers = [(b"content-type", b"application/json")]
+    if body:
+        headers.append((b"content-length", str(len(body)).encode()))
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
+    request = {"type": "http.request", "body": body}
+    sent = await call(app, scope, request, {"type": "http.disconnect"})
+    status: int = sent[0]["status"]
+    return status
