@@ -1,10 +1,11 @@
 """What the fault tests share: a server to break, and services that use it."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
+from itertools import cycle
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +45,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 variants = variants[::3]
             ids = [name(variant) for variant in variants]
             metafunc.parametrize(argument, variants, ids=ids)
+    for argument, pools in {
+        "pooled_driver": ("queue", "null"),
+        "queue_driver": ("queue",),
+    }.items():
+        if argument in metafunc.fixturenames:
+            drivers = with_policies(find(metafunc.config).variants["variant"], pools)
+            metafunc.parametrize(argument, drivers.values(), ids=drivers.keys())
+
+
+def with_policies(
+    variants: Sequence[Variant], pools: Sequence[str]
+) -> dict[str, Variant]:
+    """Return each driver with each of the pools, the transaction policies in turn."""
+    usual = {
+        name(variant): variant
+        for variant in variants
+        if is_usual(variant) and variant.backend != "sqlite-memory"
+    }
+    policies = cycle(["request", "explicit", "explicit", "request"][: 2 * len(pools)])
+    return {
+        f"{driver}-{pool}-{policy}": replace(
+            variant, answers={**variant.answers, "pool": pool, "transaction": policy}
+        )
+        for driver, variant in usual.items()
+        for pool, policy in zip(pools, policies, strict=False)
+    }
 
 
 def is_usual(variant: Variant) -> bool:

@@ -27,6 +27,7 @@ def add_app(project: Path, variant: Variant) -> None:
         async_="async " if is_async else "",
         await_="await " if is_async else "",
         in_memory=variant.backend == "sqlite-memory",
+        save="commit" if variant.answers["transaction"] == "explicit" else "flush",
     )
     (project / "faults.py").write_text(source)
 

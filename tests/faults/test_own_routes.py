@@ -1,0 +1,223 @@
+"""Routes as users write them: transactions in requests, sockets, and busy services."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.faults.conftest import POOL_SIZE, Rendering
+from tests.faults.load import Clients, read_log
+from tests.faults.report import Figures
+from tests.faults.service import Service
+from tests.servers import BACKENDS, Server
+from tests.variants import Variant
+
+CLIENTS = 100
+SOCKETS = 12
+
+
+def test_transaction_in_a_request(
+    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """A hundred requests that each open a second transaction do not wait in a circle.
+
+    SQLite has one connection to write: there, each is refused at once.
+    """
+    rendering = render(pooled_driver)
+    service = rendering.serve()
+    # Without a pool, each has two connections, of the two hundred that the server has.
+    requests = CLIENTS if pooled_driver.answers["pool"] == "queue" else 40
+
+    async def load() -> tuple[Clients, Clients]:
+        async with Clients(service.url) as clients, Clients(service.url) as background:
+            paths = ["/audited", "/audited/retried"] * (requests // 2)
+            await asyncio.gather(
+                *(clients.write(path) for path in paths),
+                *(
+                    background.request("POST", "/later", params={"title": f"later {n}"})
+                    for n in range(CLIENTS // 5)
+                ),
+            )
+        return clients, background
+
+    clients, background = asyncio.run(load())
+    found = rendering.titles()
+    ledger = clients.ledger
+    figures(
+        requests=ledger.answers.total(),
+        acknowledged=len(ledger.acknowledged),
+        lost=len(ledger.lost(found)),
+        refused=ledger.answers["500"],
+        unavailable=ledger.answers["503"],
+        longest_wait=ledger.longest,
+        connections_left=service.get("/pools").json(),
+    )
+
+    assert ledger.answers == (
+        {"201": requests} if pooled_driver.backend in BACKENDS else {"500": requests}
+    )
+    assert not ledger.lost(found) | ledger.phantoms(found)
+    assert background.ledger.answers == {"202": CLIENTS // 5}
+    assert service.get("/pools").json() == 0
+    if pooled_driver.backend not in BACKENDS:
+        assert "use the session that is open, or end it first" in read_log(service.log)
+
+
+def test_one_transaction_too_many(
+    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """A third transaction is refused at once, and says what to do."""
+    rendering = render(pooled_driver)
+    service = rendering.serve()
+
+    async def load() -> Clients:
+        async with Clients(service.url) as clients:
+            await asyncio.gather(*(clients.write("/nested") for _ in range(CLIENTS)))
+        return clients
+
+    ledger = asyncio.run(load()).ledger
+    figures(refused=ledger.answers["500"], longest_wait=ledger.longest)
+
+    assert ledger.answers == {"500": CLIENTS}
+    assert not rendering.titles()
+    assert "use the session that is open, or end it first" in read_log(service.log)
+    assert service.get("/pools").json() == 0
+
+
+def test_sockets(
+    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """A socket may not hold a session; between messages it holds no connection."""
+    rendering = render(pooled_driver)
+    service = rendering.serve(pool_timeout=1)
+    address = service.url.replace("http", "ws", 1)
+
+    async def hold_sessions() -> int:
+        refused = 0
+        for _ in range(SOCKETS):
+            with pytest.raises(InvalidStatus):
+                await connect(f"{address}/socket/session")
+            refused += 1
+        return refused
+
+    async def exchange() -> list[int]:
+        sockets = [await connect(f"{address}/socket") for _ in range(SOCKETS)]
+        for number, socket in enumerate(sockets):
+            await socket.send(f"message {number}")
+        assert [await socket.recv() for socket in sockets] == [
+            f"message {number}" for number in range(SOCKETS)
+        ]
+        statuses = await asyncio.to_thread(look_around, service)
+        for socket in sockets:
+            await socket.close()
+        return statuses
+
+    refused = asyncio.run(hold_sessions())
+    assert look_around(service) == [200, 200, 0]
+    assert asyncio.run(exchange()) == [200, 200, 0]
+    figures(refused=refused, messages_kept=len(rendering.titles()))
+
+    assert len(rendering.titles()) == SOCKETS
+    assert "open a transaction() for each message" in read_log(service.log)
+
+
+def look_around(service: Service) -> list[int]:
+    """Return the status of a read and of readiness, and the connections in use."""
+    paths = ["/notes", "/health/ready"]
+    statuses = [service.get(path).status_code for path in paths]
+    return [*statuses, service.get("/pools").json()]
+
+
+def test_clients_that_disconnect_in_the_queue(
+    queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """Of 300 requests whose clients hang up, those run that have begun; then others."""
+    rendering = render(queue_driver)
+    service = rendering.serve()
+
+    async def load() -> Clients:
+        async with Clients(service.url) as hurried, Clients(service.url) as clients:
+            idle = {"params": {"seconds": 0.5}, "timeout": 0.2}
+            gone = (hurried.request("POST", "/idle", **idle) for _ in range(300))
+            await asyncio.gather(*gone)
+            await asyncio.gather(
+                *(clients.request("GET", "/notes") for _ in range(CLIENTS))
+            )
+        return clients
+
+    ledger = asyncio.run(load()).ledger
+    served_in_vain = service.get("/finished").json()
+    figures(
+        disconnected=300,
+        served_in_vain=served_in_vain,
+        requests_after_them=ledger.answers.total(),
+        longest_wait=ledger.longest,
+    )
+
+    assert ledger.answers == {"200": CLIENTS}
+    assert served_in_vain <= 2 * POOL_SIZE
+    assert service.get("/pools").json() == 0
+
+
+def test_ready_while_busy(
+    queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+) -> None:
+    """A service that turns requests away is ready, and probes share a connection."""
+    rendering = render(queue_driver)
+    # A file has one connection to write, so one request keeps all others waiting.
+    holders = 1 if queue_driver.backend == "sqlite" else POOL_SIZE
+    service = rendering.serve(pool_size=holders, pool_timeout=0.3)
+    connections = {
+        "postgresql": "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        "mysql": "SELECT count(*) FROM information_schema.processlist "
+        "WHERE db = database() AND id <> connection_id()",
+        "sqlite": "SELECT 1",
+    }[queue_driver.backend]
+
+    async def load() -> tuple[Clients, Clients, int]:
+        async with Clients(service.url) as busy, Clients(service.url) as probes:
+            idle = {"params": {"seconds": 2}}
+            held = [
+                asyncio.create_task(busy.request("POST", "/idle", **idle))
+                for _ in range(holders)
+            ]
+            await asyncio.sleep(0.5)
+            assert await busy.request("GET", "/notes") == "503"
+            await asyncio.gather(
+                *(probes.request("GET", "/health/ready") for _ in range(200))
+            )
+            [opened] = await asyncio.to_thread(rendering.rows, connections)
+            await asyncio.gather(*held)
+        return busy, probes, int(opened)
+
+    _, probes, opened = asyncio.run(load())
+    figures(probes=200, ready=probes.ledger.answers["200"], connections=opened)
+
+    assert probes.ledger.answers == {"200": 200}
+    assert opened <= POOL_SIZE + 3  # Those that create_tables and titles() left open.
+
+
+def test_not_ready_while_the_database_hangs(
+    server_driver: Variant,
+    server: Server,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
+) -> None:
+    """Probes are answered 503 in time, also on a connection that was open before."""
+    rendering = render(server_driver)
+    server.start()
+    service = rendering.serve(connect_timeout=2)
+    assert service.get("/health/ready").status_code == 200
+    server.freeze()
+    begun = time.monotonic()
+    status = service.get("/health/ready").status_code
+    seconds = time.monotonic() - begun
+    server.thaw()
+    figures(status=status, after=seconds, recovered_after=service.wait_until_ready())
+
+    assert status == 503
+    assert seconds < 10
