@@ -136,11 +136,11 @@ def test_clients_that_disconnect_in_the_queue(
 ) -> None:
     """Of 300 requests whose clients hang up, those run that have begun; then others."""
     rendering = render(queue_driver)
-    service = rendering.serve()
+    service = rendering.serve(pool_timeout=30)
 
     async def load() -> Clients:
         async with Clients(service.url) as hurried, Clients(service.url) as clients:
-            idle = {"params": {"seconds": 0.5}, "timeout": 0.2}
+            idle = {"params": {"seconds": 1}, "timeout": 2}
             gone = (hurried.request("POST", "/idle", **idle) for _ in range(300))
             await asyncio.gather(*gone)
             await asyncio.gather(
@@ -149,17 +149,20 @@ def test_clients_that_disconnect_in_the_queue(
         return clients
 
     ledger = asyncio.run(load()).ledger
-    served_in_vain = service.get("/finished").json()
+    served = service.get("/finished").json()
     figures(
         disconnected=300,
-        served_in_vain=served_in_vain,
+        served=served,
         requests_after_them=ledger.answers.total(),
         longest_wait=ledger.longest,
     )
 
     assert ledger.answers == {"200": CLIENTS}
-    assert served_in_vain <= 2 * POOL_SIZE
-    assert service.get("/pools").json() == 0
+    assert served <= 3 * POOL_SIZE  # In two seconds, and those that run by then.
+    deadline = time.monotonic() + 20
+    while service.get("/pools").json():  # Those that run to their end.
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_ready_while_busy(
