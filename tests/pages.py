@@ -67,7 +67,7 @@ class Reader:
         tools = folder / ".tools"
         tools.mkdir()
         run_it = f'PATH="{Path(sys.executable).parent}:$PATH" exec "$@"'
-        skip = '[ "$1" = sync ] || [ "$1" = lock ] || '
+        skip = '[ "$1" = sync ] || [ "$1" = lock ] || [ "$1" = add ] || '
         scripts = {"uvx": run_it, "uv": f"{skip}{{ shift; {run_it}; }}"}
         for name, line in scripts.items():
             (tools / name).write_text(f"#!/bin/sh\n{line}\n")
