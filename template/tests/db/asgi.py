@@ -1,4 +1,4 @@
-"""Calls of an application as a server makes them, for what no client does."""
+"""Direct calls of an application, for what no HTTP client does."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message
 async def call(
     app: ASGIApp, scope: dict[str, Any], *received: Message
 ) -> list[Message]:
-    """Call `app` with the messages that it is to receive; return those that it sends.
+    """Call `app` with the messages that it receives; return those that it sends.
 
-    Raises IndexError where it wants to receive more.
+    Raises IndexError if it wants to receive more.
     """
     messages = [*received]
     sent: list[Message] = []
@@ -25,8 +25,8 @@ async def call(
     return sent
 
 
-async def open_socket(app: ASGIApp, path: str, *texts: str) -> list[str]:
-    """Open a WebSocket, send it `texts`, and close it; return what it sends."""
+async def open_websocket(app: ASGIApp, path: str, *texts: str) -> list[str]:
+    """Open a WebSocket, send it `texts`, and close it; return the texts that it sends."""
     scope = {"type": "websocket", "path": path}
     messages = [{"type": "websocket.receive", "text": text} for text in texts]
     end = {"type": "websocket.disconnect", "code": 1000}
@@ -35,12 +35,12 @@ async def open_socket(app: ASGIApp, path: str, *texts: str) -> list[str]:
 
 
 async def disconnect(app: ASGIApp, method: str, path: str, body: bytes) -> int:
-    """Send a request, and disconnect before the answer; return its status code."""
+    """Send a request and disconnect before the response; return its status code."""
     headers = [(b"content-type", b"application/json")]
     if body:
         headers.append((b"content-length", str(len(body)).encode()))
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
     request = {"type": "http.request", "body": body}
     sent = await call(app, scope, request, {"type": "http.disconnect"})
-    status: int = sent[0]["status"]
-    return status
+    status_code: int = sent[0]["status"]
+    return status_code
