@@ -172,8 +172,8 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         ),
         (
             {"database_url": SERVER, "mode": "sync", "python_min": "3.12"},
-            """is_postgresql is_server uses_psycopg is_queue is_threaded_pool has_ping
-            has_slots request_commits can_retry has_type_parameters""",
+            """is_postgresql is_server uses_psycopg is_queue is_threaded_pool in_threads
+            has_ping has_slots request_commits can_retry has_type_parameters""",
         ),
         (
             {"database_url": "postgresql+asyncpg://h/d", "pool": "null"},
@@ -182,7 +182,8 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         ),
         (
             {"database_url": "mariadb+pymysql://h/d", "pool": "null"},
-            "is_mysql is_server uses_pymysql is_null request_commits can_retry",
+            """is_mysql is_server uses_pymysql is_null in_threads request_commits
+            can_retry""",
         ),
         (
             {"database_url": "mysql+aiomysql://h/d", "transaction": "explicit"},
