@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import CROWD, MANY, Results, Series
-from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
+from benchmarks.service import DRIVERS, FLOOR, LAYERS
+from support.template import ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
