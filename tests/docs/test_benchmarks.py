@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.measure import Results, Series
+from benchmarks.report import DOCS, Page, titled
+from benchmarks.service import DRIVERS
 
 
 def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +41,24 @@ def test_record_of_a_backend_is_of_one_run() -> None:
 
     assert known.machine.keys() == {"postgresql", "sqlite"}
     assert [series.driver for series in known.series] == ["psycopg", "pysqlite"]
+
+
+def test_page_keeps_the_rows_of_other_backends() -> None:
+    head = ["driver", "layer", "route", "two of one", "CPU/CPU of one"]
+    rows = [["asyncpg", "rendered", "read", "1", "1"], ["pysqlite", "rendered"]]
+    page = Page({"sqlite": "- sqlite: then"}, {"A second worker": [head, *rows]})
+    results = Results(
+        {"sqlite": {"date": "now"}}, [Series("pysqlite", "", 1, "read", 1)]
+    )
+
+    page.add_results(results)
+
+    assert page.machine == {"sqlite": "- sqlite: date now"}
+    assert page.tables["A second worker"] == [head, rows[0]]
+
+
+def test_page_of_benchmarks_is_read_as_it_is_written() -> None:
+    page = Page.load()
+    lines = [*page.machine.values(), *titled(page.tables)]
+    assert "\n".join(lines) in DOCS.read_text()
+    assert page.machine.keys() == {driver.backend for driver in DRIVERS.values()}
