@@ -1,12 +1,15 @@
 """Calls of an application as a server makes them, for what no client does."""
 
+from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.types import ASGIApp, Message
+from fastapi import FastAPI
+
+Message = MutableMapping[str, Any]
 
 
 async def call(
-    app: ASGIApp, scope: dict[str, Any], *received: Message
+    app: FastAPI, scope: dict[str, Any], *received: Message
 ) -> list[Message]:
     """Call `app` with the messages that it is to receive; return those that it sends.
 
@@ -25,7 +28,7 @@ async def call(
     return sent
 
 
-async def open_socket(app: ASGIApp, path: str, *texts: str) -> list[str]:
+async def open_socket(app: FastAPI, path: str, *texts: str) -> list[str]:
     """Open a WebSocket, send it `texts`, and close it; return what it sends."""
     scope = {"type": "websocket", "path": path}
     messages = [{"type": "websocket.receive", "text": text} for text in texts]
@@ -34,7 +37,7 @@ async def open_socket(app: ASGIApp, path: str, *texts: str) -> list[str]:
     return [message["text"] for message in sent if "text" in message]
 
 
-async def disconnect(app: ASGIApp, method: str, path: str, body: bytes) -> int:
+async def disconnect(app: FastAPI, method: str, path: str, body: bytes) -> int:
     """Send a request, and disconnect before the answer; return its status code."""
     headers = [(b"content-type", b"application/json")]
     if body:
