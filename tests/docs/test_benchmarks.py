@@ -48,7 +48,7 @@ def test_page_keeps_the_rows_of_other_backends() -> None:
     rows = [["asyncpg", "rendered", "read", "1", "1"], ["pysqlite", "rendered"]]
     page = Page({"sqlite": "- sqlite: then"}, {"A second worker": [head, *rows]})
     results = Results(
-        {"sqlite": {"date": "now"}}, [Series("pysqlite", "", 1, "read", 1)]
+        {"sqlite": {"date": "now"}}, [Series("pysqlite", "rendered", 1, "read", 1)]
     )
 
     page.add_results(results)
