@@ -3,14 +3,12 @@
 import ast
 import json
 import re
-import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,11 +41,11 @@ class ServiceChecker:
     folder: Path
     node: pytest.Item
     findings: list[str] = field(default_factory=list)
-    record: dict[str, Any] = field(default_factory=dict)
-    """What the summary of the run counts."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What the summary of the run adds up."""
 
     def __post_init__(self) -> None:
-        self.node.user_properties.append(("service", self.record))
+        self.node.user_properties.append(("counts", self.counts))
 
     def check_all(self, backend: str, answers: Answers) -> None:
         """Check what is rendered from ``answers``."""
@@ -81,37 +79,29 @@ class ServiceChecker:
     def render(self, answers: Answers) -> CopierProject:
         """Render a service, and check its files."""
         messages = StringIO()  # which nobody wants to read in a report
-        with (
-            self.timed("render"),
-            redirect_stdout(messages),
-            redirect_stderr(messages),
-        ):
+        with redirect_stdout(messages), redirect_stderr(messages):
             project = self.copier.copy(self.folder / "service", **answers)
+        self.counts["services"] = 1
         self.findings += check_files(project.path)
         return project
 
     def check_style(self, project: CopierProject) -> None:
         """Check the style."""
-        with self.timed("style"):
-            self.findings += check_style(project.path)
+        self.findings += check_style(project.path)
 
     def check_types(self, project: CopierProject) -> None:
         """Check the types, for the oldest Python that the service is made for."""
         oldest = project.answers.get("python_min", "3.11")
         python = oldest if is_newer(oldest) else ""
-        with self.timed("types"):
-            self.findings += fork_server.check_types(
-                project.path, self.mypy_cache, python
-            )
+        self.findings += fork_server.check_types(project.path, self.mypy_cache, python)
 
     def run_suite(self, project: CopierProject, environment: Mapping[str, str]) -> None:
         """Run the suite in ``environment``: it passes, covers all, leaves no file."""
         before = list_files(project.path)
-        with self.timed("suite"):
-            result = fork_server.check_suite(
-                project.path, project.answers["package_name"], environment
-            )
-        self.record["tests"] = result.tests
+        result = fork_server.check_suite(
+            project.path, project.answers["package_name"], environment
+        )
+        self.counts["tests in their suites"] = result.tests
         self.findings += result.findings()
         left = sorted(list_files(project.path) - before)
         self.findings += [f"the suite left a file: {path}" for path in left]
@@ -122,15 +112,6 @@ class ServiceChecker:
         folder = self.folder / "service"
         hints = ["", f"rendered: {folder}", f"again:    uv run pytest -k '{id_}'"]
         pytest.fail("\n".join(self.findings + hints), pytrace=False)
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Record how many seconds the block took."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.record[phase] = time.monotonic() - started
 
 
 def check_files(project: Path) -> list[str]:

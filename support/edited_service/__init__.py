@@ -1,4 +1,4 @@
-"""A service that people work on: what they change in it, and what became of that.
+"""A service that its owners edit: what they change, and what an update does to it.
 
 The edits are lines put into rendered files, each with a mark to find it by; beside them
 there are files of one's own, from the templates in this folder.
@@ -203,7 +203,7 @@ class Outcome:
     """What became of edits in an update."""
 
     kept: list[Edit] = field(default_factory=list)
-    conflicts: list[Edit] = field(default_factory=list)
+    in_conflict: list[Edit] = field(default_factory=list)
     """Those between the markers of a conflict, or in a ``.rej`` file."""
     removed: list[Edit] = field(default_factory=list)
     """Those in files that are there no more."""
@@ -211,7 +211,10 @@ class Outcome:
 
     def counts(self) -> dict[str, int]:
         """How many edits there are of each kind."""
-        return {kind: len(edits) for kind, edits in vars(self).items()}
+        return {
+            f"edits {kind.replace('_', ' ')}": len(edits)
+            for kind, edits in vars(self).items()
+        }
 
 
 def outcome(folder: Path, edits: list[Edit]) -> Outcome:
@@ -224,7 +227,7 @@ def outcome(folder: Path, edits: list[Edit]) -> Outcome:
         if any(change.mark in ours for ours in CONFLICT.findall(text)) or (
             reject.exists() and change.mark in reject.read_text()
         ):
-            found.conflicts.append(change)
+            found.in_conflict.append(change)
         elif change.mark in text:
             found.kept.append(change)
         elif not path.exists():

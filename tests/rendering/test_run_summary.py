@@ -5,10 +5,8 @@ import pytest
 pytest_plugins = ["pytester"]
 
 
-def test_summary_counts(pytester: pytest.Pytester) -> None:
-    """What ran, what was skipped and why, and where the time went."""
+def test_summary_adds_up_what_tests_count(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("""\
-
 from support.run_summary import Summary
 
 def pytest_configure(config):
@@ -17,21 +15,12 @@ def pytest_configure(config):
     pytester.makepyfile("""\
 import pytest
 
-@pytest.mark.parametrize("seconds", [1, 2, 3, 4])
-def test_it(request, seconds):
-    record = {}
-    request.node.user_properties.append(("service", record))
-    if seconds == 1:
-        pytest.skip("get a server")
-    record |= {"render": seconds, "suite": 10, "tests": 7}
-    assert seconds != 2
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_it(request, number):
+    counts = {"services": 1}
+    request.node.user_properties.append(("counts", counts))
+    counts["tests in suites"] = number
+    assert number != 2
 """)
     result = pytester.runpytest("-p", "no:xdist")
-    result.stdout.fnmatch_lines(
-        [
-            "*= rendered services =*",
-            "test_it: 3 rendered, 3 run, 1 skipped, 21 tests in their suites",
-            "39 s: render 9 s, *suite 30 s",
-            "skipped 1: get a server",
-        ]
-    )
+    result.stdout.fnmatch_lines(["test_it: 3 services, 6 tests in suites"])

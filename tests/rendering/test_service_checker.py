@@ -104,7 +104,7 @@ def small_checker(
 
 def test_service_without_faults_passes(small_checker: ServiceChecker) -> None:
     small_checker.check_all("none", {})
-    assert small_checker.record["tests"] == 2
+    assert small_checker.counts["tests in their suites"] == 2
 
 
 @pytest.mark.parametrize(("file", "old", "new", "finding"), FAULTS.values(), ids=FAULTS)

@@ -1,4 +1,4 @@
-"""Whatever an update changes, a service that people work on keeps all of their work."""
+"""Whatever an update changes, an edited service keeps all edits and its own files."""
 
 import subprocess
 import sys
@@ -117,9 +117,9 @@ def test_no_work_is_lost(
     update(service, quiet=False, **story.after)
 
     result = outcome(service, edits)
-    service_checker.node.user_properties.append(("edits", result.counts()))
+    service_checker.counts.update(result.counts())
     assert result.lost == []
-    assert {one.path for one in result.conflicts} == {*story.conflicts}
+    assert {one.path for one in result.in_conflict} == {*story.conflicts}
     assert {one.path for one in result.removed} == {*story.removed}
     assert {*story.removed} <= {*capfd.readouterr().err.split()}
     now = files(service)

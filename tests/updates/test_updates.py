@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -48,17 +47,13 @@ def test_an_update_is_a_fresh_copy(
     change: Change,
     releases: Path,
     questionnaire: Questionnaire,
-    request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> None:
     service = tmp_path / "service"
     copy(releases, service, change.release, questionnaire.settle(change.before))
 
     after = questionnaire.settle({**change.before, **change.after})
-    started = time.monotonic()
     update(service, **{name: after[name] for name in change.after if name in after})
-    seconds = time.monotonic() - started
-    request.node.user_properties.append(("update", [seconds]))
 
     copy(releases, tmp_path / "fresh", NOW, after)
     assert files(service) == files(tmp_path / "fresh")
