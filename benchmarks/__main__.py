@@ -13,14 +13,7 @@ from pathlib import Path
 from benchmarks.growth import green, growth, soak
 from benchmarks.measure import Plan, Results, measure
 from benchmarks.profile import profile
-from benchmarks.report import (
-    RESULTS,
-    Report,
-    Table,
-    save_tables,
-    titled,
-    write_docs,
-)
+from benchmarks.report import Report, Table, save_results, save_tables, titled
 from benchmarks.service import DRIVERS, LAYERS
 
 FULL = Plan(
@@ -118,10 +111,7 @@ def show(results: Results, options: argparse.Namespace) -> None:
         results.save(options.json)
     print("\n".join(Report(results).lines()), flush=True)
     if options.save:
-        known = Results.load(RESULTS) if RESULTS.exists() else Results()
-        known.merge(results)
-        known.save(RESULTS)
-        write_docs()
+        save_results(results)
 
 
 def show_tables(tables: dict[str, Table], options: argparse.Namespace) -> None:
@@ -129,7 +119,6 @@ def show_tables(tables: dict[str, Table], options: argparse.Namespace) -> None:
     print("\n".join(titled(tables)), flush=True)
     if options.save:
         save_tables(tables)
-        write_docs()
 
 
 if __name__ == "__main__":

@@ -18,11 +18,10 @@ import yaml
 
 from benchmarks.measure import MANY, Plan, Results, Stage, progress, window
 from benchmarks.service import DRIVERS
-from tests.found import uv
-from tests.history import put_template
-from tests.runner import clean_environment, run
-from tests.shell import COPIER, commit, git
-from tests.variants import Template
+from support.copier_internals import Questionnaire
+from support.processes import COPIER, clean_environment, commit, git, run, uv
+from support.template import copy_template
+from support.variants import all_variants
 
 Table = list[list[str]]
 ROUTES = ("read", "write", "auth")
@@ -40,10 +39,10 @@ def seconds(work: Callable[[], object], repeat: int = 3) -> float:
     return statistics.median(times)
 
 
-def copy_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
+def larger_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
     """A copy of the template with more yes-or-no questions and files."""
     folder.mkdir()
-    put_template(folder)
+    copy_template(folder)
     more = {
         f"more_{number}": {"type": "bool", "help": "More?", "default": False}
         for number in range(questions)
@@ -61,7 +60,7 @@ def renders() -> Table:
     table = [["more questions", "more files", "seconds"]]
     for questions, files in [(0, 0), (20, 0), (40, 0), (80, 0), (0, 50), (0, 100)]:
         with tempfile.TemporaryDirectory() as folder:
-            template = copy_template(Path(folder) / "t", questions, files)
+            template = larger_template(Path(folder) / "t", questions, files)
             numbers = iter(range(99))
 
             def render(template: Path = template, folder: str = folder) -> None:
@@ -78,11 +77,9 @@ def matrix() -> Table:
     table = [["more yes-or-no questions", "variants", "seconds to list them"]]
     for questions in (0, 1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            template = Template(Path(folder))
-            copy = copy_template(Path(folder) / "t", questions)
-            shutil.copy(copy / "copier.yml", folder)
+            template = larger_template(Path(folder) / "t", questions)
             started = time.perf_counter()
-            count = len(list(template.variants()))
+            count = len(list(all_variants(Questionnaire(template))))
             took = time.perf_counter() - started
             table.append([str(questions), str(count), f"{took:.1f}"])
         progress("matrix " + ", ".join(table[-1]))
@@ -97,7 +94,7 @@ def updates() -> Table:
         *[(0, 100, 1), (0, 1000, 1), (0, 1, 10)],
     ]:
         with tempfile.TemporaryDirectory() as folder:
-            template = copy_template(Path(folder) / "t")
+            template = larger_template(Path(folder) / "t")
             for number in range(releases + 1):
                 readme = template / "template" / "README.md.jinja"
                 readme.write_text(readme.read_text() + f"\nRelease {number}.\n")
@@ -195,7 +192,7 @@ def green() -> Table:
         return time.perf_counter() - started
 
     with tempfile.TemporaryDirectory() as folder:
-        template = copy_template(Path(folder) / "t")
+        template = larger_template(Path(folder) / "t")
         project = Path(folder) / "project"
         copy: Sequence[str | Path] = ["copy", "--defaults", template, project]
         took = timed([*COPIER, *copy], Path(folder))

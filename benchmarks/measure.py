@@ -30,11 +30,11 @@ from benchmarks.service import (
     render,
     url_for,
 )
-from tests.servers import (
+from support.databases import create_database
+from support.servers import (
     MariaDBServer,
     PostgresServer,
     Server,
-    create_database,
     mariadb_binary,
     postgres_binaries,
     roomy_dir,

@@ -1,18 +1,18 @@
 """The results as tables, as targets met or missed, and as a plot."""
 
-import json
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import CROWD, MANY, Results, Series
-from benchmarks.service import DRIVERS, FLOOR, LAYERS, ROOT
+from benchmarks.service import DRIVERS, FLOOR, LAYERS
+from support.template import ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "benchmarks" / "results.json"
-TABLES = ROOT / "benchmarks" / "tables.json"
-"""Tables by their titles: of the runs that measure other things than speed."""
+"""Kept on the machine that measured; the repository has the tables of the page."""
 BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
 END = "<!-- end of figures -->"
 
@@ -74,19 +74,19 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The whole report as Markdown."""
-        for backend, machine in self._results.machine.items():
-            facts = ", ".join(f"{name} {value}" for name, value in machine.items())
-            yield f"- {backend}: {facts}"
-        yield from titled(
-            {
-                "Targets": self.targets(),
-                f"Throughput and CPU time, {self._many} clients": self.speed(),
-                "More and fewer clients": self.by_clients(),
-                "What a service takes": self.footprints(),
-                f"Other layers, {self._many} clients": self.layers(),
-                "A second worker": self.workers(),
-            }
-        )
+        yield from described(self._results.machine)
+        yield from titled(self.tables())
+
+    def tables(self) -> Mapping[str, Table]:
+        """All tables by their titles; each has a column "driver"."""
+        return {
+            "Targets": self.targets(),
+            f"Throughput and CPU time, {self._many} clients": self.speed(),
+            "More and fewer clients": self.by_clients(),
+            "What a service takes": self.footprints(),
+            f"Other layers, {self._many} clients": self.layers(),
+            "A second worker": self.workers(),
+        }
 
     def find(
         self, driver: str, layer: str, route: str, clients: int = 0, workers: int = 1
@@ -384,20 +384,83 @@ def titled(tables: Mapping[str, Table]) -> Iterator[str]:
             yield from ("", f"**{title}**", "", *markdown(table))
 
 
+def described(machine: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    """A line for the circumstances of each backend's run."""
+    for backend, facts in machine.items():
+        shown = ", ".join(f"{name} {value}" for name, value in facts.items())
+        yield f"- {backend}: {shown}"
+
+
+@dataclass
+class Page:
+    """The part of the documentation between the markers: lines and tables."""
+
+    machine: dict[str, str]
+    """A line for each backend."""
+    tables: dict[str, Table]
+
+    @classmethod
+    def load(cls) -> "Page":
+        """What the page shows now."""
+        page = cls({}, {})
+        title = ""
+        text = DOCS.read_text().partition(BEGIN)[2].partition(END)[0]
+        for line in text.splitlines():
+            if line.startswith("- "):
+                page.machine[line[2:].partition(":")[0]] = line
+            elif line.startswith("**"):
+                title = line.strip("*")
+                page.tables[title] = []
+            elif line.startswith("| ") and not line.startswith("| ---"):
+                cells = [cell.strip() for cell in line.strip("|").split("|")]
+                page.tables[title].append(cells)
+        return page
+
+    def add_results(self, results: Results) -> None:
+        """Take over the tables of a run, in place of all rows on the same backends.
+
+        A ratio is of two things measured in one run.
+        """
+        report = Report(results)
+        lines = described(results.machine)
+        self.machine |= dict(zip(results.machine, lines, strict=True))
+        tables = {}
+        for title, (head, *rows) in report.tables().items():
+            column = head.index("driver")
+            rows += [
+                row
+                for row in self.tables.pop(title, [head])[1:]
+                if DRIVERS[row[column]].backend not in results.machine
+            ]
+            by_driver = {
+                name: [r for r in rows if r[column] == name] for name in DRIVERS
+            }
+            tables[title] = [head, *itertools.chain(*by_driver.values())]
+        self.tables = tables | self.tables
+
+    def save(self) -> None:
+        """Write the page."""
+        lines = [*self.machine.values(), *titled(self.tables)]
+        before, _, rest = DOCS.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
+
+
+def save_results(results: Results) -> None:
+    """Keep the results on this machine, and write their tables and plots."""
+    local = Results.load(RESULTS) if RESULTS.exists() else Results()
+    local.merge(results)
+    local.save(RESULTS)
+    page = Page.load()
+    page.add_results(results)
+    page.save()
+    if {one.driver for one in local.series} == DRIVERS.keys():  # Else bars are missing.
+        for name, drawing in plots(local):
+            (IMAGES / name).with_suffix(".svg").write_text(drawing)
+
+
 def save_tables(tables: Mapping[str, Table]) -> None:
-    """Put tables into the file of all, in place of those with the same titles."""
-    known = json.loads(TABLES.read_text()) if TABLES.exists() else {}
-    TABLES.write_text(json.dumps({**known, **tables}, indent=1) + "\n")
-
-
-def write_docs() -> None:
-    """Write what is saved between the markers of the docs, and the plot beside them."""
-    results = Results.load(RESULTS)
-    lines = [*Report(results).lines()]
-    if TABLES.exists():
-        lines += titled(json.loads(TABLES.read_text()))
-    before, _, rest = DOCS.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
-    for name, drawing in plots(results):
-        (IMAGES / name).with_suffix(".svg").write_text(drawing)
+    """Write tables of other runs, in place of those with the same titles."""
+    page = Page.load()
+    page.tables |= tables
+    page.save()

@@ -17,12 +17,10 @@ import psutil
 from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks.load import POSTS, USERS
-from tests.faults.service import uvicorn
-from tests.history import put_template
-from tests.runner import clean_environment, kill
-from tests.servers import free_port
+from support.processes import clean_environment, free_port, kill
+from support.services import uvicorn
+from support.template import ROOT, copy_template
 
-ROOT = Path(__file__).parent.parent
 APP = Path(__file__).with_name("apps") / "app.py.jinja"
 CORES = sorted(os.sched_getaffinity(0))
 """Those of the machine: clients and database on the first, the service on the last."""
@@ -111,7 +109,7 @@ def render(driver: Driver, folder: Path) -> Path:
     template = folder / "template"
     if not template.exists():
         template.mkdir()
-        put_template(template)
+        copy_template(template)
     project = folder / driver.name
     rest = "/./service.db" if driver.backend == "sqlite" else "app@localhost/app"
     copier.run_copy(

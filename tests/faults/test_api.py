@@ -1,14 +1,14 @@
 """Whatever is sent to the service, it has an answer: no error of its own."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from openapi_spec_validator import validate
 
-from tests.faults.conftest import Rendering
-from tests.variants import Variant
+from support.fault_services import Rendering
+from support.processes import SCRIPTS
+from support.variants import Variant
 
 EXAMPLES = 10
 """How many requests schemathesis makes up for each operation, beside its own."""
@@ -38,7 +38,7 @@ def test_no_request_breaks_the_service(
     for checks in CHECKS:
         run = subprocess.run(
             [
-                *(Path(sys.executable).with_name("schemathesis"), "run"),
+                *(SCRIPTS / "schemathesis", "run"),
                 *(f"{service.url}/openapi.json", *checks),
                 *(f"--max-examples={EXAMPLES}", "--no-color"),
             ],

@@ -5,21 +5,21 @@ import time
 from collections.abc import Callable
 from threading import Thread
 
-from tests.faults.conftest import Rendering
-from tests.faults.load import Clients, read_log
-from tests.faults.report import Figures
-from tests.servers import Server
-from tests.variants import Variant
+from support.clients import Clients, read_log
+from support.fault_figures import Figures
+from support.fault_services import Rendering
+from support.servers import Server
+from support.variants import Variant
 
 
 def test_load_beyond_capacity_is_shed(
-    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """Who gets no turn in time is told to come again; the rest goes on as before."""
-    rendering = render(driver)
+    rendering = render(every_driver)
     service = rendering.serve(pool_size=2, pool_timeout=0.5)
     # In memory there is one turn at a time, and the wait is five seconds.
-    in_memory = driver.backend == "sqlite-memory"
+    in_memory = every_driver.backend == "sqlite-memory"
     # In a file there is one writer at a time: what holds both slots only reads.
     holders, hold = (1, 6.5) if in_memory else (2, 2.0)
 
@@ -45,7 +45,7 @@ def test_load_beyond_capacity_is_shed(
             assert {await each for each in held} == {"200"}
         return clients, waits
 
-    if driver.backend == "sqlite":
+    if every_driver.backend == "sqlite":
         service.kill()
         service = rendering.service(pool_size=1, pool_timeout=0.5)
         service.start()

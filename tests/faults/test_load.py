@@ -5,10 +5,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from tests.faults.conftest import Rendering
-from tests.faults.load import Clients
-from tests.faults.report import Figures
-from tests.variants import Variant
+from support.clients import Clients
+from support.fault_figures import Figures
+from support.fault_services import Rendering
+from support.variants import Variant
 
 CLIENTS = 300
 WRITES = ["/notes", "/authenticated"]
@@ -16,13 +16,13 @@ READS = ["/notes", "/notes/sessions", "/notes/all-sessions", "/notes/stream"]
 
 
 def test_load_of_300_clients(
-    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """One session, one shared with a dependency, all of them together, and streams."""
-    rendering = render(driver)
+    rendering = render(every_driver)
     rendering.create_database()
     service = rendering.service(pool_timeout=60)
-    if driver.backend == "sqlite-memory":
+    if every_driver.backend == "sqlite-memory":
         (rendering.project / "src/service/db/engine.py").write_text(
             (rendering.project / "src/service/db/engine.py")
             .read_text()

@@ -1,4 +1,4 @@
-"""The database is away, restarts, crashes and hangs; the service gets over it."""
+"""The database is down, restarts, crashes and hangs; the service gets over it."""
 
 import asyncio
 import time
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.conftest import Rendering
-from tests.faults.load import Clients, read_log, repeat_until, secrets_in
-from tests.faults.report import Figures
-from tests.servers import PASSWORD, Server
-from tests.variants import Variant
+from support.clients import Clients, read_log, repeat_until, secrets_in
+from support.fault_figures import Figures
+from support.fault_services import CONNECTIONS, Rendering
+from support.servers import PASSWORD, Server
+from support.variants import Variant
 
 WRITERS = 16
 
@@ -164,13 +164,7 @@ def test_end_of_the_service(
 
     ledger = asyncio.run(end()).ledger
     code = service.wait()
-    left = rendering.rows(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        if server_driver.backend == "postgresql"
-        else "SELECT count(*) FROM information_schema.processlist "
-        "WHERE db = database() AND id <> connection_id()"
-    )
+    left = rendering.rows(CONNECTIONS[server_driver.backend])
     figures(
         in_flight=ledger.answers.total(),
         finished=len(ledger.acknowledged),

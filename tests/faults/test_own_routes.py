@@ -8,12 +8,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.faults.conftest import POOL_SIZE, Rendering
-from tests.faults.load import Clients, read_log
-from tests.faults.report import Figures
-from tests.faults.service import Service
-from tests.servers import BACKENDS, Server
-from tests.variants import Variant
+from support.clients import Clients, read_log
+from support.fault_figures import Figures
+from support.fault_services import CONNECTIONS, POOL_SIZE, Rendering
+from support.servers import Server
+from support.services import Service
+from support.variants import SERVER_BACKENDS, Variant
 
 CLIENTS = 100
 SOCKETS = 12
@@ -57,12 +57,14 @@ def test_transaction_in_a_request(
     )
 
     assert ledger.answers == (
-        {"201": requests} if pooled_driver.backend in BACKENDS else {"500": requests}
+        {"201": requests}
+        if pooled_driver.backend in SERVER_BACKENDS
+        else {"500": requests}
     )
     assert not ledger.lost(found) | ledger.phantoms(found)
     assert background.ledger.answers == {"202": CLIENTS // 5}
     assert service.get("/pools").json() == 0
-    if pooled_driver.backend not in BACKENDS:
+    if pooled_driver.backend not in SERVER_BACKENDS:
         assert "use the session that is open, or end it first" in read_log(service.log)
 
 
@@ -173,13 +175,7 @@ def test_ready_while_busy(
     # A file has one connection to write, so one request keeps all others waiting.
     holders = 1 if queue_driver.backend == "sqlite" else POOL_SIZE
     service = rendering.serve(pool_size=holders, pool_timeout=0.3)
-    connections = {
-        "postgresql": "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        "mysql": "SELECT count(*) FROM information_schema.processlist "
-        "WHERE db = database() AND id <> connection_id()",
-        "sqlite": "SELECT 1",
-    }[queue_driver.backend]
+    connections = CONNECTIONS[queue_driver.backend]
 
     async def load() -> tuple[Clients, Clients, int]:
         async with Clients(service.url) as busy, Clients(service.url) as probes:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.conftest import Rendering
-from tests.faults.load import Clients
-from tests.faults.report import Figures
-from tests.faults.service import Service
-from tests.servers import BACKENDS
-from tests.variants import Variant
+from support.clients import Clients
+from support.fault_figures import Figures
+from support.fault_services import Rendering
+from support.services import Service
+from support.variants import SERVER_BACKENDS, Variant
 
 RUNS = 40
 
@@ -31,10 +30,10 @@ async def post_all(service: Service, paths: list[str]) -> Clients:
 
 
 def test_deadlocks_end_in_success(
-    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """Two rows, updated in both orders at once."""
-    rendering = render(driver)
+    rendering = render(every_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60, lock_timeout=20)
     one, two = (
         service.post("/notes", json={"title": title}).json() for title in ("one", "two")
@@ -55,14 +54,14 @@ def test_deadlocks_end_in_success(
 
 
 def test_read_modify_write(
-    driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """A number that all increase by reading it and writing the next one."""
-    rendering = render(driver)
+    rendering = render(every_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60)
     note = service.post("/notes", json={"title": "counter"}).json()
     path = f"/count/{note}"
-    if driver.backend in BACKENDS:
+    if every_driver.backend in SERVER_BACKENDS:
         path += "?isolation=SERIALIZABLE"
     ledger = asyncio.run(post_all(service, [path] * RUNS)).ledger
     counted = stars(service, rendering)
@@ -115,10 +114,10 @@ def test_fifty_writers_of_a_file(
 
 
 def test_work_in_the_background_sees_what_was_committed(
-    driver: Variant, render: Callable[[Variant], Rendering]
+    every_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
     """A background task opens a transaction of its own, after the request's."""
-    rendering = render(driver)
+    rendering = render(every_driver)
     service = rendering.serve()
 
     assert service.post("/later", params={"title": "later"}).status_code == 202

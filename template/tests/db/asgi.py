@@ -1,12 +1,15 @@
 """Direct calls of an application, for what no HTTP client does."""
 
+from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.types import ASGIApp, Message
+from fastapi import FastAPI
+
+Message = MutableMapping[str, Any]
 
 
 async def call(
-    app: ASGIApp, scope: dict[str, Any], *received: Message
+    app: FastAPI, scope: dict[str, Any], *received: Message
 ) -> list[Message]:
     """Call `app` with the messages that it receives; return those that it sends.
 
@@ -25,7 +28,7 @@ async def call(
     return sent
 
 
-async def open_websocket(app: ASGIApp, path: str, *texts: str) -> list[str]:
+async def open_websocket(app: FastAPI, path: str, *texts: str) -> list[str]:
     """Open a WebSocket, send it `texts`, and close it; return the texts that it sends."""
     scope = {"type": "websocket", "path": path}
     messages = [{"type": "websocket.receive", "text": text} for text in texts]
@@ -34,7 +37,7 @@ async def open_websocket(app: ASGIApp, path: str, *texts: str) -> list[str]:
     return [message["text"] for message in sent if "text" in message]
 
 
-async def disconnect(app: ASGIApp, method: str, path: str, body: bytes) -> int:
+async def disconnect(app: FastAPI, method: str, path: str, body: bytes) -> int:
     """Send a request and disconnect before the response; return its status code."""
     headers = [(b"content-type", b"application/json")]
     if body:

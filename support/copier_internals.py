@@ -1,0 +1,192 @@
+"""Everything of Copier that is not public, so that its next version breaks one module.
+
+Copier has no public way to learn which questions are asked after which answers, and
+what can be answered; pytest-copier uses the same internals.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from copier import run_copy
+from copier._main import Worker
+from copier._types import MISSING
+from copier._user_data import AnswersMap, Question
+from pytest_copier.plugin import CopierFixture, CopierProject
+
+__all__ = ["CopierFixture", "CopierProject"]
+
+Answers = Mapping[str, Any]
+
+ALL: Sequence[Any] = ()
+"""In place of answers: whatever the question's choices allow."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """All questions, answered."""
+
+    values: dict[str, Any]
+    """The value of every question and fact."""
+    hidden: set[str]
+    """The questions that were not asked."""
+    environment: jinja2.Environment
+    """The one that renders the template's files."""
+
+
+def answer_questions(template: Path, data: Answers, destination: Path) -> Conversation:
+    """Answer with ``data``, and with the defaults where it says nothing."""
+    done = run_copy(
+        str(template), destination, {**data}, defaults=True, pretend=True, quiet=True
+    )
+    combined = dict(done.answers.combined)
+    return Conversation(combined, set(done.answers.hidden), done.jinja_env)
+
+
+class Questionnaire:
+    """The questions of the template in ``folder``, asked one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._worker = Worker(src_path=str(folder), dst_path=folder / "destination")
+
+    @cached_property
+    def questions(self) -> Mapping[str, Mapping[str, Any]]:
+        """All questions in their order, as they stand in ``copier.yml``."""
+        return self._worker.template.questions_data
+
+    @cached_property
+    def asked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Those that are ever asked; the others are facts, which Copier computes."""
+        return {
+            name: question
+            for name, question in self.questions.items()
+            if question.get("when") is not False
+        }
+
+    def expand(
+        self, given: Answers, axes: Mapping[str, Sequence[Any]]
+    ) -> list[Answers]:
+        """Every way to answer the questions ``axes`` where ``given`` is answered.
+
+        ``axes`` holds for each question the answers to take, or ``ALL`` for all that
+        its choices allow. A question that is not asked has no answer in the result.
+        ValueError where an answer is refused.
+        """
+        self._worker.data = dict(given)
+        return list(self._expand(list(self.questions), axes, {}, {}))
+
+    def settle(self, wanted: Answers) -> Answers:
+        """Those of the answers ``wanted`` that are asked for, and allowed, together."""
+        self._worker.data = {}
+        known: dict[str, Any] = {}
+        settled = {}
+        for name in self.questions:
+            question = self._question(name, known)
+            known[name] = question.get_default()
+            if name in wanted and question.get_when():
+                with suppress(ValueError):
+                    answer = question.parse_answer(wanted[name])
+                    question.validate_answer(answer)
+                    known[name] = settled[name] = answer
+        return settled
+
+    def is_asked(self, name: str, given: Answers) -> bool:
+        """Whether a question is asked after ``given`` and else the default answers."""
+        return self._question_after(name, given).get_when()
+
+    def default(self, name: str, given: Answers) -> Any:
+        """The default of a question after ``given`` and else the default answers."""
+        return self._question_after(name, given).get_default()
+
+    def choices(self, name: str, given: Answers) -> list[Any]:
+        """What a question can be answered with, if it has choices or is a yes or no."""
+        return choices_of(self._question_after(name, given))
+
+    def _question_after(self, name: str, given: Answers) -> Question:
+        self._worker.data = dict(given)
+        known: dict[str, Any] = {}
+        for before in self.questions:
+            if before == name:
+                break
+            known[before] = given.get(
+                before, self._question(before, known).get_default()
+            )
+        return self._question(name, known)
+
+    def _question(self, name: str, known: Answers) -> Question:
+        """The question ``name``, after the answers ``known``."""
+        worker = self._worker
+        worker.answers = AnswersMap(user=dict(known), init=worker.data)
+        return Question(
+            var_name=name,
+            answers=worker.answers,
+            context=worker._render_context(),
+            jinja_env=worker.jinja_env,
+            **self.questions[name],
+        )
+
+    def _expand(
+        self,
+        names: Sequence[str],
+        axes: Mapping[str, Sequence[Any]],
+        known: Answers,
+        chosen: Answers,
+    ) -> Iterator[Answers]:
+        """Go through the questions as Copier does, but take all answers in turn."""
+        for index, name in enumerate(names):
+            if axes.keys().isdisjoint(names[index:]):
+                break
+            question = self._question(name, known)
+            if name in axes and question.get_when():
+                for answer in axes[name] or choices_of(question):
+                    question.validate_answer(question.parse_answer(answer))
+                    pair = {name: answer}
+                    yield from self._expand(
+                        names[index + 1 :],
+                        axes,
+                        {**known, **pair},
+                        {**chosen, **pair},
+                    )
+                return
+            default = question.get_default()
+            if default is not MISSING:
+                known = {**known, name: default}
+        yield chosen
+
+
+def choices_of(question: Question) -> list[Any]:
+    """What a question with choices, or for a yes or no, can be answered with."""
+    if question.choices:
+        return [
+            question.cast_answer(choice.value)
+            for choice in question._formatted_choices
+            if not choice.disabled
+        ]
+    return [True, False]
+
+
+def forget_executable_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep Copier from running Git once a file, for services in no repository."""
+    monkeypatch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
+
+
+def remember_compiled_templates() -> None:
+    """Let Jinja compile a template once in a process, not once in a rendering."""
+    compile_ = jinja2.Environment.compile
+    compiled: dict[object, Any] = {}
+
+    def compile_once(
+        self: jinja2.Environment, source: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        # All that differs between the environments here; file names do not matter.
+        key = (type(self), self.trim_blocks, self.lstrip_blocks, source)
+        if key not in compiled:
+            compiled[key] = compile_(self, source, *args, **kwargs)
+        return compiled[key]
+
+    jinja2.Environment.compile = compile_once  # type: ignore[method-assign]

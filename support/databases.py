@@ -1,0 +1,92 @@
+"""Databases on a server: created, dropped, and asked with one statement."""
+
+import psycopg
+import pymysql
+from sqlalchemy import URL, make_url
+
+LIST = {
+    "postgresql": "SELECT datname FROM pg_database",
+    "mysql": "SHOW DATABASES",
+}
+
+
+def create_database(url: str, name: str) -> str:
+    """Create a database on the server at ``url``; the URL of the database."""
+    parts = make_url(url)
+    execute(url, f"CREATE DATABASE {quoted(parts, name)}")
+    return parts.set(database=name).render_as_string(hide_password=False)
+
+
+def drop_databases(url: str) -> list[str]:
+    """Drop the database at ``url``, and all whose names begin like its own.
+
+    The result says what was wrong with them: that there was another one, that this one
+    held a table, or was gone.
+    """
+    parts = make_url(url)
+    assert parts.database
+    server = parts.set(database=maintenance_database(parts.drivername))
+    server_url = server.render_as_string(hide_password=False)
+    schema = "public" if parts.drivername.startswith("postgresql") else parts.database
+    names = execute(server_url, LIST[parts.get_backend_name()])
+    ours = [name for name in names if name.startswith(parts.database)]
+    findings = [
+        f"database left behind: {name}" for name in ours if name != parts.database
+    ]
+    if parts.database in ours:
+        tables = execute(
+            url,
+            "SELECT table_name FROM information_schema.tables "
+            f"WHERE table_schema = '{schema}'",
+        )
+        if tables:
+            findings.append(f"the development database was written to: {tables}")
+    else:
+        findings.append("the development database was dropped")
+    for name in ours:
+        execute(server_url, f"DROP DATABASE {quoted(parts, name)}")
+    return findings
+
+
+def quoted(url: URL, name: str) -> str:
+    """``name`` as an SQL identifier of the server at ``url``."""
+    return url.get_dialect()().identifier_preparer.quote_identifier(name)
+
+
+def maintenance_database(drivername: str) -> str:
+    """The database that exists on every server of this kind."""
+    return "postgres" if drivername.startswith("postgresql") else "mysql"
+
+
+def execute(url: str, statement: str) -> list[str]:
+    """Run one statement, outside a transaction; the first column of its result."""
+    parts = make_url(url)
+    if parts.drivername.startswith("postgresql"):
+        with psycopg.connect(
+            host=parts.host,
+            port=parts.port,
+            user=parts.username,
+            password=parts.password,
+            dbname=parts.database,
+            connect_timeout=2,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(statement.encode())
+            return [str(row[0]) for row in cursor] if cursor.description else []
+    with (
+        pymysql.connect(
+            host=parts.host,
+            port=parts.port or 3306,
+            user=parts.username,
+            password=parts.password or "",
+            database=parts.database,
+            connect_timeout=2,
+            read_timeout=10,
+            # A TLS context takes 30 ms to make; servers of our own have none.
+            ssl_disabled=parts.host == "127.0.0.1",
+            autocommit=True,
+        ) as mysql,
+        mysql.cursor() as rows,
+    ):
+        rows.execute(statement)
+        return [str(row[0]) for row in rows]

@@ -1,0 +1,88 @@
+"""Rendered services with routes that go wrong, and the databases that they use."""
+
+import sqlite3
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from sqlalchemy import make_url
+
+from support.databases import create_database, execute, maintenance_database
+from support.services import Service
+from support.variants import Variant
+
+ROUTES = Path(__file__).with_name("fault_routes.py.jinja")
+POOL_SIZE = 5
+"""Small, so that load meets its limit."""
+
+CONNECTIONS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mysql": "SELECT count(*) FROM information_schema.processlist "
+    "WHERE db = database() AND id <> connection_id()",
+    "sqlite": "SELECT 1",
+}
+"""The query for the number of a service's connections, for each backend."""
+
+
+def add_routes(project: Path, variant: Variant) -> None:
+    """Render the routes into a variant's project, as its module ``faults``."""
+    is_async = variant.answers["mode"] == "async"
+    source = jinja2.Template(ROUTES.read_text(), trim_blocks=True).render(
+        async_="async " if is_async else "",
+        await_="await " if is_async else "",
+        in_memory=variant.backend == "sqlite-memory",
+        save="commit" if variant.answers["transaction"] == "explicit" else "flush",
+    )
+    (project / "faults.py").write_text(source)
+
+
+@dataclass
+class Rendering:
+    """A variant's project, the services that run it, and their database."""
+
+    project: Path
+    exits: ExitStack
+    url: str
+    """Of the database, which ``create_database`` creates; empty in memory."""
+
+    def service(self, app: str = "faults:app", **settings: object) -> Service:
+        """A service with these settings, which does not run yet.
+
+        ``pool_size=2`` is the environment's ``DATABASE_POOL_SIZE=2``.
+        """
+        settings = {"pool_size": POOL_SIZE} | settings
+        environment = {f"DATABASE_{k.upper()}": str(v) for k, v in settings.items()}
+        if self.url:
+            environment |= {"DATABASE_URL": self.url, "TEST_DATABASE_URL": self.url}
+        service = Service(self.project, environment, app)
+        self.exits.callback(service.kill)
+        return service
+
+    def serve(self, app: str = "faults:app", **settings: object) -> Service:
+        """Create the database, and start a service that has made its tables there."""
+        self.create_database()
+        service = self.service(app, **settings)
+        service.start()
+        service.wait_for_tables()
+        return service
+
+    def create_database(self) -> None:
+        """Create the database, which a file does not need."""
+        url = make_url(self.url or "sqlite://")
+        if url.get_backend_name() != "sqlite":
+            outside = url.set(database=maintenance_database(url.drivername))
+            server = outside.render_as_string(hide_password=False)
+            create_database(server, str(url.database))
+
+    def titles(self) -> set[str]:
+        """The titles of the notes that are in the database now."""
+        return set(self.rows("SELECT title FROM notes"))
+
+    def rows(self, statement: str) -> list[str]:
+        """The first column of what ``statement`` selects, past the service."""
+        if not self.url.startswith("sqlite"):
+            return execute(self.url, statement)
+        with closing(sqlite3.connect(self.project / "ledger.db")) as connection:
+            return [str(row[0]) for row in connection.execute(statement)]

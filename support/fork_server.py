@@ -1,0 +1,200 @@
+"""Suites and type checks in children that have the libraries imported already.
+
+To import FastAPI, SQLAlchemy and the rest takes longer than the suite of a rendered
+service. multiprocessing's fork server does it once (``preloaded.py``); each check then
+runs in a child of its own, which inherits the imported libraries and nothing of the
+children before it. The tests themselves do not fork: under pytest-xdist they have
+threads, and forking a process with threads is unsafe.
+"""
+
+import ctypes
+import faulthandler
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from support import suite_runner
+from support.processes import clean_environment
+from support.template import ROOT
+
+SUITE_LIMIT = 120.0  # seconds
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["support.preloaded"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a child: of a suite, or of a type check."""
+
+    status: int
+    """The exit code of pytest or mypy; negative, the signal that ended the child."""
+    output: str
+    ended_after: float = 0.0
+    """The seconds after which the child was ended; 0 where it ended by itself."""
+    tests: int = 0
+    skipped: int = 0
+    xfailed: int = 0
+    warnings: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    """The lines and branches of the package that did not run, by file."""
+
+    def findings(self) -> list[str]:
+        """What is wrong with a suite."""
+        findings = []
+        if self.ended_after:
+            findings.append(f"the suite was ended after {self.ended_after:.0f} s")
+        elif self.status:
+            findings.append(f"the suite failed with exit code {self.status}")
+        if not self.tests:
+            findings.append("no test ran")
+        if self.skipped or self.xfailed:
+            findings.append(f"{self.skipped} skipped, {self.xfailed} expected to fail")
+        findings += [f"warning: {warning}" for warning in self.warnings]
+        findings += [
+            f"not covered: {file}: {', '.join(lines)}"
+            for file, lines in self.missing.items()
+        ]
+        return [*findings, self.output] if findings else []
+
+
+def preload() -> None:
+    """Start the fork server, which imports the libraries while we do other things."""
+    here = Path.cwd()
+    os.chdir(ROOT)  # where it finds the module to preload
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(here)
+
+
+def check_suite(
+    project: Path,
+    package: str,
+    environment: Mapping[str, str],
+    limit: float = SUITE_LIMIT,
+) -> Result:
+    """Run the suite of ``project``, and measure what of ``package`` it covers.
+
+    ``environment`` is added to this process's, cleaned. After ``limit`` seconds the
+    suite is ended.
+    """
+    return run_in_child("run_suite", [package], project, environment, limit)
+
+
+def check_types(project: Path, cache: Path, python: str = "") -> list[str]:
+    """What mypy finds, as the project configures it; projects may share a cache.
+
+    With ``python``, as in "3.14", for that version and not for the running one.
+    """
+    # Mypy takes a file of the same age and size for the one that it has seen.
+    age = random.getrandbits(30)
+    for path in project.rglob("*.py"):
+        os.utime(path, (age, age))
+    options = [f"--cache-dir={cache}", "--no-color-output"]
+    if python:
+        options.append(f"--python-version={python}")
+    result = run_in_child("run_mypy", options, project, {}, SUITE_LIMIT)
+    return [result.output] if result.status else []
+
+
+def run_in_child(
+    function: str,
+    arguments: Sequence[str],
+    project: Path,
+    environment: Mapping[str, str],
+    limit: float,
+) -> Result:
+    """Call a function of ``suite_runner`` in the folder ``project``."""
+    preload()
+    # PyMySQL loads the machine's certificates with every connection: 30 ms of CPU,
+    # for nothing here.
+    environment = {
+        **clean_environment(),
+        "SSL_CERT_FILE": os.devnull,
+        **environment,
+    }
+    with tempfile.NamedTemporaryFile(suffix=".log") as output:
+        answer, to_answer = _context.Pipe(duplex=False)
+        child = _context.Process(
+            target=child_main,
+            args=(function, arguments, project, environment, output.name, to_answer),
+        )
+        child.start()
+        to_answer.close()
+        assert child.pid
+        ended = wait([answer, child.sentinel], timeout=limit)
+        if not ended:
+            end_group(child.pid, signal.SIGABRT)  # which writes a traceback
+            child.join(0.5)
+        facts: dict[str, Any] = {"ended_after": 0.0 if ended else limit}
+        with suppress(EOFError):
+            if answer.poll():
+                facts |= answer.recv()
+                child.join()
+        end_group(child.pid, signal.SIGKILL)  # with what the child may have left
+        child.join()
+        facts.setdefault("status", child.exitcode)
+        text = output.read().decode(errors="replace")
+    return Result(output=text, **facts)
+
+
+def end_group(pid: int, signum: signal.Signals) -> None:
+    """Send a signal to the processes that the child ``pid`` leads."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signum)
+
+
+def child_main(
+    function: str,
+    arguments: Sequence[str],
+    project: Path,
+    environment: Mapping[str, str],
+    output: str,
+    answer: Connection,
+) -> None:
+    """Call a function of ``suite_runner``, and end without waiting for threads."""
+    # Nothing of the tests' process is open here: the fork server notices its end.
+    os.closerange(3, answer.fileno())
+    os.closerange(answer.fileno() + 1, 256)
+    os.setsid()  # to be ended with its own children
+    if sys.platform == "linux":  # and with its parent, whatever ends that one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for source, flags, targets in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (output, os.O_WRONLY, (1, 2)),
+    ):
+        opened = os.open(source, flags)
+        for target in targets:
+            os.dup2(opened, target)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+    faulthandler.enable()
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(project)
+    sys.argv = ["pytest"]
+    sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != ROOT]
+    sys.dont_write_bytecode = True  # the project is imported this once
+    status = 1
+    try:
+        answer.send(getattr(suite_runner, function)(*arguments))
+        status = 0
+    except BaseException:  # noqa: BLE001  (the child must end here)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

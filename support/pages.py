@@ -1,0 +1,176 @@
+"""The documentation's pages, and a reader who does what they say."""
+
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from support.processes import SCRIPTS, clean_environment, free_port, kill, run, start
+
+FENCE = re.compile(
+    r'^```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL
+)
+SERVER = re.compile(r"\buv run fastapi (dev|run)\b")
+ADDRESS = "127.0.0.1:8000"
+TIMEOUT = 20.0
+"""Seconds to wait for a server to start, or to load what was changed."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str
+    """The file that the block is, or "" for none."""
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page, in their order."""
+    return [Block(*found) for found in FENCE.findall(page.read_text())]
+
+
+def commands(block: Block) -> Iterator[tuple[str, str]]:
+    """The commands of a console, each with what it is shown to print."""
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output.strip()
+
+
+def shows(expected: str, printed: str) -> bool:
+    """Whether ``expected``, with "…" for whatever there is, was printed."""
+    pattern = ".*".join(map(re.escape, expected.split("…")))
+    return re.search(pattern, printed, re.DOTALL) is not None
+
+
+class Reader:
+    """Does what pages say, in ``folder``: commands, new files, and changes to files.
+
+    `uvx` and `uv run` run what is installed here (true environments are those of
+    test_samples.py), and a service has a port of its own. AssertionError where
+    something is not as the page has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        """Where the reader is; ``cd`` changes it."""
+        self.stands_for = {ADDRESS: f"127.0.0.1:{free_port()}"}
+        """What is meant on this machine by a text of the page."""
+        tools = folder / ".tools"
+        tools.mkdir()
+        run_it = f'PATH="{SCRIPTS}:$PATH" exec "$@"'
+        skip = '[ "$1" = sync ] || [ "$1" = lock ] || [ "$1" = add ] || '
+        scripts = {"uvx": run_it, "uv": f"{skip}{{ shift; {run_it}; }}"}
+        for name, line in scripts.items():
+            (tools / name).write_text(f"#!/bin/sh\n{line}\n")
+            (tools / name).chmod(0o755)
+        self.environment = clean_environment() | {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "PYTHONPATH": "src",
+            "PYTEST_ADDOPTS": "-p anyio.pytest_plugin",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": "User",
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": "user@localhost",
+        }
+        self._log = tools / "service.log"
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def read(self, page: Path) -> None:
+        """Do what a page says, to its end."""
+        for block in blocks(page):
+            self.follow(block)
+
+    def follow(self, block: Block) -> None:
+        """Do what a block says."""
+        match block.language:
+            case "console":
+                for command, output in commands(block):
+                    self.type(command, output)
+            case "diff":
+                self.change(self.folder / block.title, block.text)
+            case _ if block.title:
+                text = self.here(block.text)
+                (self.folder / block.title).write_text(text)
+
+    def here(self, text: str) -> str:
+        """A text of the page, as it is meant on this machine."""
+        for there, here in self.stands_for.items():
+            text = text.replace(there, here)
+        return text
+
+    def change(self, file: Path, diff: str) -> None:
+        """Apply a diff without numbers of lines: what it changes is there once."""
+        old, new = (
+            "".join(line[1:] for line in diff.splitlines(True) if line[0] in signs)
+            for signs in (" -", " +")
+        )
+        text = file.read_text()
+        assert text.count(old) == 1, f"{file.name} does not have once:\n{old}"
+        file.write_text(text.replace(old, new))
+
+    def type(self, command: str, output: str = "") -> str:
+        """Run a command, and compare what it prints; return that."""
+        words = command.split()
+        if words[0] == "cd":
+            self.folder /= words[1]
+            return ""
+        if SERVER.search(command):
+            self.start(command)
+            return ""
+        asks = words[:2] == ["uvx", "copier"] and words[2] in {"copy", "update"}
+        if asks and "--defaults" not in words:  # There is no terminal.
+            command += " --defaults"
+        printed = self.run(command)
+        assert shows(self.here(output), printed), f"{command}\n{printed}"
+        return printed
+
+    def run(self, command: str) -> str:
+        """Run a command to its end; a service that is loading is asked again."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            done = run(
+                ["bash", "-c", self.here(command)], self.folder, self.environment
+            )
+            loading = done.returncode or done.stdout == '{"detail":"Not Found"}'
+            if not (command.startswith("curl") and loading):
+                break
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def start(self, command: str) -> None:
+        """Start a service, in place of the one that may run, and wait until it does."""
+        self.stop()
+        host, _, port = self.stands_for[ADDRESS].partition(":")
+        in_shell = ["bash", "-c", f"{command} --port {port}"]
+        self._server = start(in_shell, self.folder, self.environment, self._log)
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline and self._server.poll() is None:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError(f"{command}\n{self._log.read_text()}")
+
+    def stop(self) -> None:
+        """Stop the service, if one runs."""
+        kill(self._server)

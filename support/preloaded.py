@@ -1,0 +1,42 @@
+"""Imports what rendered services and their checks import, for the fork server.
+
+A module that is missing here makes a run slower, not wrong.
+"""
+
+import gc
+import importlib
+from contextlib import suppress
+
+import _pytest.config
+
+MODULES = [
+    "aiomysql",
+    "aiosqlite",
+    "alembic.command",
+    "anyio._backends._asyncio",
+    "anyio.from_thread",
+    "asyncmy",
+    "asyncpg",
+    "fastapi.middleware",
+    "fastapi.testclient",
+    "pdb",
+    "psycopg",
+    "pydantic.v1",
+    "pydantic_settings",
+    "sqlalchemy.dialects.mysql.aiomysql",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.ext.asyncio",
+    "support.suite_runner",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    *(f"_pytest.{plugin}" for plugin in _pytest.config.default_plugins),
+]
+
+for module in MODULES:
+    with suppress(ImportError):
+        importlib.import_module(module)
+
+gc.collect()
+gc.freeze()  # keeps the children from copying memory that they do not change

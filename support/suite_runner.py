@@ -1,0 +1,85 @@
+"""Runs the suite or the type check of a rendered service, in a process of its own."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio.pytest_plugin
+import mypy.api
+import pytest
+from slipcover import FileMatcher, ImportManager, Slipcover
+
+# Nothing is left out but what cannot run; a rendered service has no pragmas.
+EXCLUDED_LINES = [r"^\s*if TYPE_CHECKING:", r"^\s*\.\.\.$"]
+
+
+class Counts:
+    """A pytest plugin that counts what happened."""
+
+    def __init__(self) -> None:
+        self.tests = 0
+        self.skipped = 0
+        self.xfailed = 0
+        self.warnings: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.tests += report.when == "call"
+        self.xfailed += hasattr(report, "wasxfail")
+        self.skipped += report.skipped
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.skipped += report.skipped
+
+    def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
+        self.warnings.append(f"{nodeid}: {warning_message.message}")
+
+
+def run_suite(package: str) -> dict[str, Any]:
+    """Run the suite in the current directory, measuring ``src/<package>``.
+
+    Slipcover changes the modules of the package as they are imported. A tracer, as
+    Coverage has it, would slow down all libraries as well, and double the time.
+    """
+    source = Path("src", package).resolve()
+    sys.path.insert(0, str(source.parent))
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m pytest` does
+    measured = Slipcover(
+        branch=True, source=[str(source)], exclude_lines=EXCLUDED_LINES
+    )
+    counts = Counts()
+    # Our plugins are not those of the service, which has anyio's (of FastAPI) alone.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    with ImportManager(measured, FileMatcher([source])):
+        status = pytest.main(
+            ["-p", "no:cacheprovider", "--color=no", "--tb=short"],
+            plugins=[counts, anyio.pytest_plugin],
+        )
+    return {
+        "status": int(status),
+        **vars(counts),
+        "missing": missing_lines(measured.get_coverage()["files"]),
+    }
+
+
+def missing_lines(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The lines and branches that did not run, by file; empty at 100 %."""
+    missing = {}
+    for name, file in files.items():
+        lines = [str(line) for line in file["missing_lines"]]
+        branches = [
+            f"{start}->{end or 'exit'}"
+            for start, end in file["missing_branches"]
+            if start not in file["missing_lines"]
+        ]
+        if lines or branches:
+            missing[name] = lines + branches
+    return missing
+
+
+def run_mypy(*options: str) -> dict[str, Any]:
+    """Check the types of the project in the current directory, as it configures."""
+    findings, trouble, status = mypy.api.run([*options])
+    print(findings, trouble)
+    return {"status": status}

@@ -1,0 +1,137 @@
+"""The variants of the template, taken from its questions.
+
+Which questions there are, what can be answered and which are asked after which answers
+is read from ``copier.yml``, by Copier itself. A new choice is a new set of variants.
+What the template cannot say, such as URLs and the ends of numbers, is listed here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from support.copier_internals import ALL, Answers, Questionnaire
+
+# No server answers at these addresses; the suites are told theirs by DATABASE_URL.
+BACKENDS = {
+    "sqlite": "sqlite:///./service.db",
+    "sqlite-memory": "sqlite://",
+    "postgresql": "postgresql://app@database.invalid/app",
+    "mysql": "mysql://app@database.invalid/app",
+}
+SERVER_BACKENDS = ("postgresql", "mysql")
+FILE_BACKENDS = ("sqlite",)
+
+# The questions with choices that leave the database layer as it is, or tune it within
+# one variant: test_samples.py draws a sample of them. All others span the variants.
+SAMPLED = {"python_min", "pool_pre_ping", "container", "ci"}
+
+# The questions that are answered with text of one's own.
+FREE_TEXT = {"project_name", "package_name", "project_description", "database_url"}
+
+# The ends of what is allowed, or as near to them as a suite can wait.
+NUMBERS = {
+    "pool_size": ["1", "1000"],
+    "max_overflow": ["0", "1000"],
+    "pool_timeout": ["0.1", "600"],
+    "pool_recycle": ["-1", "1"],
+}
+
+SERVER = "{user}@{host}:{port}/{database}"
+SOCKET = "{user}@/{database}"
+
+# The forms of a URL, for each backend; the run fills in its server.
+URL_FORMS = {
+    "postgresql": {
+        "postgres": f"postgres://{SERVER}",
+        "postgresql": f"postgresql://{SERVER}",
+        "psycopg": f"postgresql+psycopg://{SERVER}?application_name=a%20b",
+        "asyncpg": f"postgresql+asyncpg://{SERVER}?prepared_statement_cache_size=0",
+        "postgresql-socket": f"postgresql://{SOCKET}?host={{socket}}&port={{port}}",
+    },
+    "mysql": {
+        "mysql": f"mysql://{SERVER}",
+        "mariadb": f"mariadb://{SERVER}?charset=utf8mb4",
+        "pymysql": f"mysql+pymysql://{SERVER}",
+        "asyncmy": f"mariadb+asyncmy://{SERVER}",
+        "aiomysql": f"mysql+aiomysql://{SERVER}",
+        "mysql-socket": f"mysql://{SOCKET}?unix_socket={{socket}}",
+    },
+    "sqlite": {
+        "relative": "sqlite:///./data.db",
+        "bare": "sqlite:///data.db?timeout=9",
+        "absolute": "sqlite:///{folder}/data.db",
+        "file-uri": "sqlite:///file:data.db?uri=true",
+        "pysqlite": "sqlite+pysqlite:///data.db",
+        "aiosqlite": "sqlite+aiosqlite:///data.db",
+    },
+    "sqlite-memory": {
+        "memory": "sqlite:///:memory:",
+        "memory-uri": "sqlite:///file::memory:?uri=true",
+        "memory-pysqlite": "sqlite+pysqlite://",
+        "memory-aiosqlite": "sqlite+aiosqlite:///:memory:",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to answer the template's questions."""
+
+    id: str
+    """Readable, and no part of another's: ``pytest -k`` with it selects this one."""
+    backend: str
+    """A key of ``BACKENDS``."""
+    answers: Answers
+    """The answers that matter; those left out are the defaults."""
+    python: str = ""
+    """The Python to run it on, as in "3.11"; empty for the one that we run on."""
+
+
+def all_variants(questionnaire: Questionnaire) -> Iterator[Variant]:
+    """Every variant: the product of all choices, for each backend."""
+    axes = {
+        name: ALL
+        for name, question in questionnaire.asked.items()
+        if ("choices" in question or question["type"] == "bool") and name not in SAMPLED
+    }
+    for backend, url in BACKENDS.items():
+        for answers in questionnaire.expand({"database_url": url}, axes):
+            yield Variant(
+                id="-".join([backend, *map(in_words, answers.items())]),
+                backend=backend,
+                answers={"database_url": url, **answers},
+            )
+
+
+def all_choices(questionnaire: Questionnaire, name: str) -> list[Any]:
+    """What the question ``name`` can be answered with, over all backends."""
+    found = [
+        answers[name]
+        for url in BACKENDS.values()
+        for answers in questionnaire.expand(
+            {"database_url": url}, {"mode": ALL, name: ALL}
+        )
+        if name in answers
+    ]
+    return list(dict.fromkeys(found))
+
+
+def values_of(variants: Sequence[Variant]) -> dict[str, list[Any]]:
+    """What the questions are answered with in the variants."""
+    names = dict.fromkeys(name for variant in variants for name in variant.answers)
+    return {
+        name: list(
+            dict.fromkeys(
+                variant.answers[name] for variant in variants if name in variant.answers
+            )
+        )
+        for name in names
+    }
+
+
+def in_words(answer: tuple[str, Any]) -> str:
+    """An answer as part of an id: its value, or the question's name for yes and no."""
+    name, value = answer
+    if isinstance(value, bool):
+        return name if value else f"no-{name}"
+    return str(value)

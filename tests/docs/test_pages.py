@@ -1,0 +1,194 @@
+"""The documentation: every page is followed to its end, and what it names exists."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url
+
+from support import fork_server
+from support.databases import create_database, drop_databases, execute
+from support.pages import Reader, blocks, commands
+from support.processes import SCRIPTS, commit, git
+from support.service_checker import check_style
+from support.shared_servers import SharedServers
+from support.template import NOW, ROOT, TAGS, copy
+from tools import picture, reference
+
+DOCS = ROOT / "docs"
+HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
+ANSWERS = {"how-to/pgbouncer.md": {"database_url": "postgresql://shop@db/shop"}}
+"""What the service of a page is on, if not on a file of SQLite."""
+NOT_FOLLOWED = {
+    "benchmarks.md": "an hour of measuring",
+    "releasing.md": "makes a release",
+    "update.md": "has a test of its own, below",
+}
+
+
+@pytest.fixture
+def reader(mypy_cache: Path, tmp_path: Path) -> Iterator[Reader]:
+    """Who follows a page, in an empty folder."""
+    with Reader(tmp_path) as reader:
+        reader.environment["MYPY_CACHE_DIR"] = str(mypy_cache)
+        yield reader
+
+
+def check(reader: Reader, mypy_cache: Path) -> None:
+    """The code that a page has led to passes the service's own checks."""
+    assert check_style(reader.folder) == []
+    assert fork_server.check_types(reader.folder, mypy_cache) == []
+
+
+def test_tutorial(reader: Reader, releases: Path, mypy_cache: Path) -> None:
+    """What its commands print is what the page shows."""
+    (reader.folder / "copier-fastapi-sqlalchemy").symlink_to(releases)
+    reader.read(DOCS / "tutorial.md")
+    check(reader, mypy_cache)
+
+
+@pytest.mark.parametrize("page", HOW_TO)
+def test_how_to(
+    page: str,
+    reader: Reader,
+    releases: Path,
+    servers: SharedServers,
+    mypy_cache: Path,
+) -> None:
+    """Each starts from a new service, called shop."""
+    reader.folder /= "shop"
+    names = {"project_name": "shop", "package_name": "shop"}
+    copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
+    if page == "how-to/postgresql.md":
+        follow_the_move(reader, servers)
+    else:
+        reader.read(DOCS / page)
+    check(reader, mypy_cache)
+
+
+def follow_the_move(reader: Reader, servers: SharedServers) -> None:
+    """Move a user and a post to a server, and look for them there."""
+    reader.type("uv run alembic upgrade head")
+    with closing(sqlite3.connect(reader.folder / "shop.db")) as database, database:
+        database.execute("INSERT INTO users (email, name) VALUES ('a@b.de', 'Ada')")
+        database.execute(
+            "INSERT INTO posts (public_id, title, body, slug, author_id)"
+            " VALUES (?, 'Looms', 'Words.', 'looms', 1)",
+            [uuid4().hex],
+        )
+    url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
+    try:
+        place = make_url(url)
+        reader.stands_for["shop@127.0.0.1:5432/shop"] = (
+            f"{place.username}@{place.host}:{place.port}/{place.database}"
+        )
+        reader.environment["DATABASE_PASSWORD"] = str(place.password)
+        reader.read(DOCS / "how-to/postgresql.md")
+        query = "SELECT title FROM posts JOIN users ON users.id = author_id"
+        assert execute(url, query) == ["Looms"]
+        assert execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
+    finally:
+        drop_databases(url)
+
+
+def test_update(reader: Reader, releases: Path) -> None:
+    """From a service of the first release, each command does what the text says."""
+    reader.folder /= "service"
+    copy(releases, reader.folder, TAGS[0], {})
+    models = reader.folder / "src/service/users/models.py"
+    models.write_text(models.read_text().replace("who writes posts", "who writes"))
+    session = reader.folder / "src/service/db/session.py"
+    printed = {}
+    consoles = [
+        each for each in blocks(DOCS / "update.md") if each.language == "console"
+    ]
+    for command, _ in [pair for block in consoles for pair in commands(block)]:
+        if command.startswith("uvx copier"):
+            commit(reader.folder, "Before an update")
+        printed[command] = reader.type(command)
+        if command.endswith("transaction=explicit"):
+            assert "refuse_uncommitted_changes" in session.read_text()
+        elif command.endswith("example=false"):
+            rejected = models.with_name("models.py.rej").read_text()
+            assert "Someone who writes." in rejected
+    assert "New template version available" in printed["uvx copier check-update"]
+    assert "passed" in printed["uv run pytest"]
+    log = printed["git log --patch -- src/service/users/models.py"]
+    assert "Someone who writes." in log
+
+
+def test_an_update_without_a_terminal_says_what_to_do(
+    reader: Reader, releases: Path
+) -> None:
+    reader.folder /= "service"
+    copy(releases, reader.folder, TAGS[0], {})
+    with pytest.raises(AssertionError, match="Use `--defaults`"):
+        reader.run("uvx copier update")
+    assert git(reader.folder, "status", "--porcelain") == ""
+
+
+def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
+    """Commands, code and files are in pages that the tests above know."""
+    followed = {"tutorial.md", *HOW_TO, *NOT_FOLLOWED}
+    for path in DOCS.rglob("*.md"):
+        name = str(path.relative_to(DOCS))
+        if name not in followed:
+            kinds = {block.language for block in blocks(path)}
+            assert kinds <= {"diff", "text"}, name
+
+
+def test_tests_that_the_promises_name_exist() -> None:
+    text = (DOCS / "promises.md").read_text()
+    named = re.findall(r"`(tests/(?:faults/)?test_\w+\.py)::(\w+)`", text)
+    assert len(named) > 30
+    for file, test in named:
+        if "faults" in file:
+            [path] = ROOT.glob(file)
+        else:
+            [path] = (ROOT / "template" / "tests").glob(f"*{Path(file).name}*")
+        assert f"def {test}(" in path.read_text(), f"{file}::{test}"
+
+
+def test_reference_is_current() -> None:
+    """Else `uv run python -m tools.reference` writes it."""
+    for name, text in reference.pages().items():
+        assert (reference.FOLDER / name).read_text() == text
+
+
+def test_picture_shows_what_is_asked() -> None:
+    """Else `uv run python -m tools.picture` draws it. How it looks is Rich's."""
+    drawn = picture.draw(picture.session())
+    assert picture.text_of(picture.PICTURE.read_text()) == picture.text_of(drawn)
+
+
+def test_files_that_pages_link_to_exist() -> None:
+    """Images above all, which the site's builder does not look for."""
+    for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
+        targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+        for target in targets:
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_site_is_built_strictly(tmp_path: Path) -> None:
+    """Links, images and pages of the navigation are there."""
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        [SCRIPTS / "zensical", "build", "--strict", "--clean"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path in DOCS.rglob("*.md"):
+        page = path.relative_to(DOCS).with_suffix("")
+        built = "index.html" if page.name == "index" else f"{page}/index.html"
+        assert (tmp_path / "site" / built).exists(), page

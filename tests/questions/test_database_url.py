@@ -1,0 +1,300 @@
+"""What a database URL is taken to mean, held against SQLAlchemy's own reading."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import URL, NullPool, create_engine, make_url, text
+
+from support.questions import answer, macros
+
+
+def parse(url: str) -> dict[str, Any]:
+    """Return the parts of `url`, as the templates get them."""
+    parts: dict[str, Any] = json.loads(macros("url").parse_url(url))
+    return parts
+
+
+def problem(url: str) -> str:
+    """Return what the prompt says about `url`, nothing when it is accepted."""
+    return str(macros("url").url_problem(url)).strip()
+
+
+@pytest.mark.parametrize(
+    ("database_url", "mode", "normalised"),
+    [
+        ("sqlite:///./app.db", "async", "sqlite+aiosqlite:///./app.db"),
+        ("sqlite:////srv/app.db", "async", "sqlite+aiosqlite:////srv/app.db"),
+        ("sqlite:///C:\\app.db", "async", "sqlite+aiosqlite:///C:\\app.db"),
+        ("sqlite+pysqlite:///app.db", "sync", "sqlite+pysqlite:///app.db"),
+        ("sqlite+aiosqlite:///app.db", "async", "sqlite+aiosqlite:///app.db"),
+        (
+            "sqlite:///my app.db?timeout=9",
+            "async",
+            "sqlite+aiosqlite:///my app.db?timeout=9",
+        ),
+        ("postgres://u@h/d", "async", "postgresql+psycopg://u@h/d"),
+        ("postgres+asyncpg://u@h/d", "async", "postgresql+asyncpg://u@h/d"),
+        ("postgresql://u@h:6543/d", "async", "postgresql+psycopg://u@h:6543/d"),
+        ("postgresql://[::1]:5432/d", "async", "postgresql+psycopg://[::1]:5432/d"),
+        ("postgresql:///d", "async", "postgresql+psycopg:///d"),
+        (
+            "postgresql:///d?host=/var/run/postgresql",
+            "async",
+            "postgresql+psycopg:///d?host=/var/run/postgresql",
+        ),
+        ("postgresql+psycopg://h/d", "async", "postgresql+psycopg://h/d"),
+        (
+            "postgresql+asyncpg://h/d?ssl=require",
+            "async",
+            "postgresql+asyncpg://h/d?ssl=require",
+        ),
+        ("mysql://u@h/d", "async", "mysql+asyncmy://u@h/d"),
+        ("mysql+aiomysql://u@h/d", "async", "mysql+aiomysql://u@h/d"),
+        ("mysql+pymysql://u@h/d", "sync", "mysql+pymysql://u@h/d"),
+        ("mariadb://u@h/d", "async", "mariadb+asyncmy://u@h/d"),
+        ("mariadb+pymysql://u@h/d", "sync", "mariadb+pymysql://u@h/d"),
+        (
+            "mysql://u@localhost/d?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4",
+            "async",
+            "mysql+asyncmy://u@localhost/d?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4",
+        ),
+    ],
+)
+def test_a_url_decides_the_mode_and_is_normalised(
+    database_url: str, mode: str, normalised: str
+) -> None:
+    facts = answer(database_url=database_url)
+    assert facts["mode"] == mode
+    assert facts["sqlalchemy_url"] == normalised
+    assert facts["dialect_driver"] == normalised.partition(":")[0]
+    make_url(normalised).get_dialect()
+
+
+@pytest.mark.parametrize(
+    ("database_url", "mode", "driver"),
+    [
+        ("sqlite:///app.db", "async", "aiosqlite"),
+        ("sqlite:///app.db", "sync", "pysqlite"),
+        ("postgresql://h/d", "async", "psycopg"),
+        ("postgresql://h/d", "sync", "psycopg"),
+        ("mysql://h/d", "async", "asyncmy"),
+        ("mysql://h/d", "sync", "pymysql"),
+        ("mariadb://h/d", "sync", "pymysql"),
+    ],
+)
+def test_without_a_driver_in_the_url_the_mode_decides(
+    database_url: str, mode: str, driver: str
+) -> None:
+    assert answer(database_url=database_url, mode=mode)["driver"] == driver
+
+
+@pytest.mark.parametrize("url", ["postgresql://h/a%20b", "mysql://h/a b"])
+def test_the_name_of_the_database_is_decoded(url: str) -> None:
+    assert answer(database_url=url)["database_name"] == "a b"
+
+
+def keeps_a_file(database_url: str) -> bool:
+    """Return whether SQLite itself, given the URL, keeps its data in a file."""
+    url = make_url(database_url).set(drivername="sqlite")
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        return bool(connection.execute(text("PRAGMA database_list")).one().file)
+
+
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://?timeout=9",
+        "sqlite+aiosqlite://",
+        "sqlite+pysqlite:///:memory:",
+        "sqlite:///file::memory:?uri=true",
+        "sqlite:///file::memory:?cache=shared&uri=true",
+        "sqlite:///file:app?mode=memory&cache=shared&uri=true",
+    ],
+)
+def test_every_url_in_memory_becomes_the_same_one(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not keeps_a_file(database_url)
+    facts = answer(database_url=database_url)
+    assert facts["in_memory"]
+    assert not facts["is_sqlite_file"]
+    assert facts["sqlalchemy_url"] == facts["dialect_driver"] + "://"
+
+
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite:///file:app?mode=rwc&uri=true",
+        "sqlite:///./memory.db",
+        "sqlite:///:memory:.db",
+    ],
+)
+def test_other_sqlite_urls_keep_a_file(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert keeps_a_file(database_url)
+    facts = answer(database_url=database_url)
+    assert facts["is_sqlite_file"]
+    assert not facts["in_memory"]
+
+
+WORDS = st.text("ab1.~é 😀%@:/?#[]&=+-_", min_size=1, max_size=8)
+ENCODED = WORDS.map(lambda word: quote(word, safe=""))
+DRIVERS = {
+    "postgres": ["", "+psycopg", "+asyncpg"],
+    "postgresql": ["", "+psycopg", "+asyncpg"],
+    "mysql": ["", "+asyncmy", "+aiomysql", "+pymysql"],
+    "mariadb": ["", "+asyncmy", "+aiomysql", "+pymysql"],
+}
+SERVERS = [dialect + driver for dialect in DRIVERS for driver in DRIVERS[dialect]]
+OTHERS = ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite", "oracle", "mysql+mysqldb"]
+HOSTS = st.sampled_from(
+    ["", "localhost", "db.example.com", "127.0.0.1", "[::1]", "[fe80::1]"]
+)
+PORTS = st.one_of(st.just(""), st.integers(1, 65535).map(lambda port: f":{port}"))
+OPTIONS = st.lists(st.builds("{}={}".format, ENCODED, ENCODED), max_size=3).map(
+    lambda options: "?" + "&".join(options) if options else ""
+)
+GOOD_URLS = st.builds(
+    "{}://{}{}{}/{}{}".format,
+    st.sampled_from(SERVERS),
+    ENCODED.map(lambda user: user + "@") | st.just(""),
+    HOSTS,
+    PORTS,
+    ENCODED,
+    OPTIONS,
+)
+ANY_URLS = st.builds(
+    "{}:{}{}".format,
+    st.sampled_from(SERVERS + OTHERS),
+    st.sampled_from(["//", "///", "/"]),
+    WORDS,
+)
+
+
+def sqlalchemy_reads(url: str) -> URL:
+    """Return SQLAlchemy's reading, which does not know the name `postgres`."""
+    return make_url(re.sub("^postgres(?=[+:])", "postgresql", url))
+
+
+def assert_read_alike(url: str) -> None:
+    """Assert that the macro and SQLAlchemy agree on an accepted URL."""
+    ours, theirs = parse(url), sqlalchemy_reads(url)
+    assert theirs.password is None
+    assert ours["dialect"] == theirs.get_backend_name()
+    assert ours["driver"] == theirs.drivername.partition("+")[2]
+    assert ours["user"] == (theirs.username or "")
+    assert ours["host"] == (theirs.host or "")
+    assert ours["port"] == (None if theirs.port is None else str(theirs.port))
+    assert ours["database"] == (theirs.database or "")
+    # SQLAlchemy leaves options without a value out, and collects the ones given twice.
+    assert {key: value for key, value in ours["options"].items() if value} == {
+        key: value if isinstance(value, str) else value[-1]
+        for key, value in theirs.query.items()
+    }
+    if not ours["in_memory"]:
+        normalised = make_url(f"{theirs.drivername}://{ours['rest']}")
+        assert normalised == theirs
+
+
+@given(GOOD_URLS)
+@settings(deadline=None)
+def test_a_good_url_is_accepted_and_read_as_sqlalchemy_reads_it(url: str) -> None:
+    assume("passw" not in url.lower())
+    assert problem(url) == ""
+    assert_read_alike(url)
+
+
+@given(ANY_URLS)
+@example("postgresql://a@b@host/db")
+@example("postgresql://host:1/db?x=a@b:c")
+@example("postgresql://[::1]x/db")
+@example("postgresql://h:05432/db")
+@example("sqlite:///a%zz%e9%41")
+@example("postgresql://host/db?a+b=c+d&e&=f&g=h&g=i")
+@settings(deadline=None, max_examples=1000)
+def test_whatever_is_accepted_is_read_as_sqlalchemy_reads_it(url: str) -> None:
+    if not problem(url):
+        assert_read_alike(url)
+
+
+@given(st.sampled_from(SERVERS), ENCODED, ENCODED, HOSTS)
+@settings(deadline=None)
+def test_a_url_with_a_password_is_refused(
+    scheme: str, user: str, password: str, host: str
+) -> None:
+    url = f"{scheme}://{user}:{password}@{host}/db"
+    assert sqlalchemy_reads(url).password is not None
+    assert problem(url) == "Put the password in .env instead"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "password",
+        "passwd",
+        "PASSWORD",
+        "sslpassword",
+        "p%61ssword",
+        "%70%61%73%73%77%64",
+        "pwd",
+    ],
+)
+@pytest.mark.parametrize("query", ["{}=x", "a=b&{}=x", "{}=x&a=b", "{}="])
+def test_a_password_in_the_query_is_refused(key: str, query: str) -> None:
+    url = "postgresql://host/db?" + query.format(key)
+    assert problem(url) == "Put the password in .env instead"
+
+
+@pytest.mark.parametrize("query", ["passfile=/etc/pgpass", "application_name=password"])
+def test_other_options_may_speak_of_passwords(query: str) -> None:
+    assert problem("postgresql://host/db?" + query) == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("", "Use a URL, as sqlite:///./app.db"),
+        ("app.db", "Use a URL, as sqlite:///./app.db"),
+        ("postgresql:/host/db", "Use a URL, as sqlite:///./app.db"),
+        ("postgresql+://host/db", "Use a URL, as sqlite:///./app.db"),
+        (" postgresql://host/db", "Use a URL, as sqlite:///./app.db"),
+        ("postgresql://host/db\n", "Use a URL, as sqlite:///./app.db"),
+        ("postgresql://host/d%0Ab", "Use a URL, as sqlite:///./app.db"),
+        ("oracle://host/db", "Use sqlite, postgresql or mysql"),
+        ("PostgreSQL://host/db", "Use sqlite, postgresql or mysql"),
+        ("postgresql+psycopg2://host/db", "Use psycopg or asyncpg"),
+        ("postgresql+pymysql://host/db", "Use psycopg or asyncpg"),
+        ("postgresql+asyncpg+x://host/db", "Use psycopg or asyncpg"),
+        ("mysql+mysqldb://host/db", "Use asyncmy or aiomysql or pymysql"),
+        ("mariadb+mariadbconnector://host/db", "Use asyncmy or aiomysql or pymysql"),
+        ("sqlite+sqlcipher:///app.db", "Use aiosqlite or pysqlite"),
+        ("sqlite://app.db", "Use 3 slashes: sqlite:///./app.db"),
+        ("sqlite://user@/app.db", "Use 3 slashes: sqlite:///./app.db"),
+        ("sqlite:///file:app.db", "Use file: together with uri=true"),
+        ("sqlite:///app.db?uri=true", "Use file: together with uri=true"),
+        ("postgresql://host:/db", "Use a port from 1 to 65535"),
+        ("postgresql://host:0/db", "Use a port from 1 to 65535"),
+        ("postgresql://host:65536/db", "Use a port from 1 to 65535"),
+        ("postgresql://host:5432,other:5432/db", "Use a port from 1 to 65535"),
+        ("postgresql://[::1]x/db", "Use a port from 1 to 65535"),
+        ("postgresql://host", "Add the database, as in host/app"),
+        ("postgresql://host/", "Add the database, as in host/app"),
+        ("mysql://host?charset=utf8mb4", "Add the database, as in host/app"),
+        ("postgresql://user:@host/db", "Put the password in .env instead"),
+        ("postgresql://host:1/db?x=a@b", "Put the password in .env instead"),
+    ],
+)
+def test_a_bad_url_is_refused_with_the_remedy(url: str, remedy: str) -> None:
+    assert problem(url) == remedy

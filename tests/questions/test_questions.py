@@ -1,0 +1,523 @@
+"""What is asked, in which order, and which answers are taken."""
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from copier import run_copy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from packaging.requirements import Requirement
+
+from support.questions import CONFIG, QUESTIONS, answer, asked, converse, macros
+
+CONTRACT = [
+    "project_name",
+    "package_name",
+    "project_description",
+    "python_min",
+    "database_url",
+    "mode",
+    "driver",
+    "pool",
+    "pool_size",
+    "max_overflow",
+    "pool_timeout",
+    "pool_recycle",
+    "pool_pre_ping",
+    "transaction",
+    "alembic",
+    "example",
+    "container",
+    "ci",
+]
+FACTS = [name for name, question in QUESTIONS.items() if question.get("when") is False]
+
+SERVER = "postgresql://app@localhost/app"
+LONGEST_PACKAGE = "a" * 40
+
+
+def refusal(**data: object) -> str:
+    """Return what the user gets to read when `data` is refused."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - Copier raises nothing finer
+        answer(**data)
+    return str(error.value)
+
+
+# --- The questionnaire ---
+
+
+def test_the_questions_are_those_of_the_contract_in_its_order() -> None:
+    assert [name for name in QUESTIONS if name not in FACTS] == CONTRACT
+
+
+def test_questions_use_no_key_that_copier_would_ignore() -> None:
+    known = {"type", "help", "choices", "default", "validator", "when"}
+    for name, question in QUESTIONS.items():
+        assert question.keys() <= known, name
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_every_question_has_a_type_a_default_and_a_help_of_one_line(name: str) -> None:
+    question = QUESTIONS[name]
+    assert question["type"] in {"str", "bool"}
+    assert "default" in question
+    assert question["help"].endswith("?") or "? " in question["help"]
+    assert len(f"🎤  {question['help']}") < 80
+    assert "\n" not in question["help"]
+
+
+def test_settings_need_no_trust() -> None:
+    assert CONFIG.keys() - QUESTIONS.keys() == {
+        "_min_copier_version",
+        "_subdirectory",
+        "_envops",
+        "_exclude",
+        "_external_data",
+        "_message_after_copy",
+        "_message_before_update",
+        "_message_after_update",
+    }
+
+
+def test_a_name_misspelt_in_a_template_is_an_error() -> None:
+    with pytest.raises(UndefinedError):
+        converse({}).environment.from_string("{{ is_asynk }}").render(is_async=True)
+
+
+def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
+    answers = answer()
+    assert {name: answers[name] for name in CONTRACT} == {
+        "project_name": "my-service",
+        "package_name": "my_service",
+        "project_description": "A service built with FastAPI and SQLAlchemy.",
+        "python_min": "3.11",
+        "database_url": "sqlite:///./my_service.db",
+        "mode": "async",
+        "driver": "aiosqlite",
+        "pool": "queue",
+        "pool_size": "10",
+        "max_overflow": "0",
+        "pool_timeout": "5",
+        "pool_recycle": "1800",
+        "pool_pre_ping": "idle",
+        "transaction": "request",
+        "alembic": True,
+        "example": True,
+        "container": True,
+        "ci": "github",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "hidden"),
+    [
+        ({}, "driver pool_recycle pool_pre_ping"),
+        ({"pool": "null"}, "driver POOL"),
+        ({"database_url": "sqlite://"}, "driver pool POOL alembic"),
+        ({"database_url": SERVER}, ""),
+        ({"database_url": SERVER, "pool": "null"}, "POOL"),
+        ({"database_url": SERVER, "mode": "sync"}, "driver"),
+        ({"database_url": "postgresql+asyncpg://localhost/app"}, "driver"),
+        ({"database_url": "mysql://localhost/app"}, ""),
+        ({"database_url": "mysql://localhost/app", "mode": "sync"}, "driver"),
+        ({"database_url": "mariadb+aiomysql://localhost/app"}, "driver"),
+    ],
+)
+def test_a_question_is_asked_where_it_makes_sense(
+    data: dict[str, object], hidden: str
+) -> None:
+    numbers = "pool_size max_overflow pool_timeout pool_recycle pool_pre_ping"
+    names = hidden.replace("POOL", numbers).split()
+    assert asked(**data) == [name for name in CONTRACT if name not in names]
+
+
+def test_a_hidden_question_has_its_default() -> None:
+    answers = answer(database_url="sqlite://")
+    assert answers["pool"] == "queue"
+    assert answers["pool_size"] == "10"
+    assert answers["alembic"] is False
+
+
+# --- Facts ---
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_fact_is_computed_and_never_given(name: str) -> None:
+    value: object = {"bool": True, "str": "x", "json": "{}"}[QUESTIONS[name]["type"]]
+    assert "Leave it out, it is computed" in refusal(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("data", "true"),
+    [
+        (
+            {},
+            """is_sqlite is_sqlite_file is_async is_queue has_slots
+            request_commits can_retry""",
+        ),
+        (
+            {"database_url": "sqlite://", "mode": "sync", "transaction": "explicit"},
+            "is_sqlite in_memory has_slots has_guards",
+        ),
+        (
+            # A pool makes no difference to the one connection there is.
+            {"database_url": "sqlite://", "pool": "null"},
+            "is_sqlite in_memory is_async has_slots has_guards request_commits",
+        ),
+        (
+            {"database_url": SERVER, "mode": "sync", "python_min": "3.12"},
+            """is_postgresql is_server uses_psycopg is_queue is_threaded_pool in_threads
+            has_ping has_slots request_commits can_retry has_type_parameters""",
+        ),
+        (
+            {"database_url": "postgresql+asyncpg://h/d", "pool": "null"},
+            """is_postgresql is_server is_async uses_asyncpg is_null can_be_unreachable
+            request_commits can_retry""",
+        ),
+        (
+            {"database_url": "mariadb+pymysql://h/d", "pool": "null"},
+            """is_mysql is_server uses_pymysql is_null in_threads request_commits
+            can_retry""",
+        ),
+        (
+            {"database_url": "mysql+aiomysql://h/d", "transaction": "explicit"},
+            """is_mysql is_server is_async uses_aiomysql needs_rsa is_queue has_ping
+            has_slots has_guards can_be_unreachable can_retry""",
+        ),
+        (
+            {"database_url": "mysql://h/d", "driver": "asyncmy", "pool": "null"},
+            """is_mysql is_server is_async uses_asyncmy needs_rsa is_null
+            request_commits can_retry""",
+        ),
+    ],
+)
+def test_facts_follow_the_answers(data: dict[str, object], true: str) -> None:
+    answers = answer(ci="none", **data)
+    assert {name for name in FACTS if answers[name] is True} == set(true.split())
+
+
+def test_a_ci_has_its_files() -> None:
+    for ci in ("github", "gitlab", "none"):
+        answers = answer(ci=ci)
+        facts = answers["has_github_ci"], answers["has_gitlab_ci"]
+        assert facts == (ci == "github", ci == "gitlab")
+
+
+def test_keywords_of_async_code_vanish_in_sync_code() -> None:
+    asynchronous, synchronous = answer(mode="async"), answer(mode="sync")
+    assert (asynchronous["async_"], asynchronous["await_"]) == ("async ", "await ")
+    assert (synchronous["async_"], synchronous["await_"]) == ("", "")
+
+
+def test_names_derived_from_answers() -> None:
+    answers = answer(package_name="my_app", python_min="3.12")
+    assert (answers["dist_name"], answers["python_tag"]) == ("my-app", "py312")
+
+
+# --- Validators ---
+
+EMOJI_WITH_JOINER = "👩\u200d💻"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("project_name", "x"),
+        ("project_name", "é" * 80),
+        ("project_name", "\"{{ '\\ }} 🚀"),
+        ("project_name", EMOJI_WITH_JOINER),
+        ("package_name", "a"),
+        ("package_name", "app2"),
+        ("package_name", "my_app"),
+        ("package_name", "fastapis"),
+        ("package_name", LONGEST_PACKAGE),
+        ("project_description", ""),
+        ("project_description", 'Ünïcödé, "quotes" and {% braces %}'),
+        ("python_min", "3.14"),
+        ("python_min", 3.11),
+        ("pool_size", "1"),
+        ("pool_size", 1000),
+        ("max_overflow", "0"),
+        ("max_overflow", 1000),
+        ("pool_timeout", "0.001"),
+        ("pool_timeout", 30),
+        ("pool_timeout", 2.5),
+        ("pool_recycle", -1),
+        ("pool_recycle", "1"),
+        ("pool_recycle", 86400),
+        ("pool_pre_ping", "never"),
+        ("transaction", "explicit"),
+        ("alembic", "no"),
+        ("alembic", False),
+        ("example", "False"),
+        ("example", "on"),
+    ],
+)
+def test_a_good_answer_is_taken(name: str, value: object) -> None:
+    taken = answer(**{"database_url": SERVER, name: value})[name]
+    words = {"no": False, "False": False, "on": True}
+    is_word = QUESTIONS[name]["type"] == "bool" and isinstance(value, str)
+    expected = words[str(value)] if is_word else value
+    assert str(taken) == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("project_name", "", "Use 1 to 80 characters"),
+        ("project_name", "  ", "Use 1 to 80 characters"),
+        ("project_name", "x" * 81, "Use 1 to 80 characters"),
+        ("project_name", "a\nb", "Use one line of plain text"),
+        ("project_name", "a\tb", "Use one line of plain text"),
+        ("project_name", "a\x1b[31m", "Use one line of plain text"),
+        ("project_name", "right\u202eleft", "Use one line of plain text"),
+        ("project_description", "a\nb", "Use one line of plain text"),
+        ("project_description", "a\u2028b", "Use one line of plain text"),
+        ("package_name", "", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "My_App", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "my-app", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "2app", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "_app", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "app_", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "café", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "a.b", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", "app\n", "Use a-z, 0-9 and _, as in my_app"),
+        ("package_name", LONGEST_PACKAGE + "a", "Use 40 characters at most"),
+        ("package_name", "class", "Use another name: this is taken"),
+        ("package_name", "email", "Use another name: this is taken"),
+        ("package_name", "fastapi", "Use another name: this is taken"),
+        ("package_name", "tests", "Use another name: this is taken"),
+        ("package_name", "alembic", "Use another name: this is taken"),
+        ("package_name", "migrations", "Use another name: this is taken"),
+        ("database_url", "nonsense", "Use a URL, as sqlite:///./app.db"),
+        ("database_url", "mysql://u:s3cret@h/d", "Put the password in .env instead"),
+        ("pool_size", 0, "Use a whole number from 1 to 1000"),
+        ("pool_size", 1001, "Use a whole number from 1 to 1000"),
+        ("pool_size", "abc", "Use a whole number from 1 to 1000"),
+        ("pool_size", "", "Use a whole number from 1 to 1000"),
+        ("pool_size", "1e2", "Use a whole number from 1 to 1000"),
+        ("pool_size", "010", "Use a whole number from 1 to 1000"),
+        ("pool_size", "10\n", "Use a whole number from 1 to 1000"),
+        ("pool_size", "१", "Use a whole number from 1 to 1000"),
+        ("pool_size", 10.5, "Use a whole number from 1 to 1000"),
+        ("pool_size", True, "Use a whole number from 1 to 1000"),
+        ("max_overflow", -1, "Use a whole number from 0 to 1000"),
+        ("max_overflow", 1001, "Use a whole number from 0 to 1000"),
+        ("pool_timeout", 0, "Use seconds above 0, as 5 or 0.5"),
+        ("pool_timeout", -1, "Use seconds above 0, as 5 or 0.5"),
+        ("pool_timeout", "0.0", "Use seconds above 0, as 5 or 0.5"),
+        ("pool_timeout", "inf", "Use seconds above 0, as 5 or 0.5"),
+        ("pool_timeout", "nan", "Use seconds above 0, as 5 or 0.5"),
+        ("pool_timeout", "5s", "Use seconds above 0, as 5 or 0.5"),
+        ("pool_recycle", -2, "Use seconds, or -1 for never"),
+        ("pool_recycle", 0, "Use seconds, or -1 for never"),
+        ("pool_recycle", "never", "Use seconds, or -1 for never"),
+        ("alembic", "maybe", "Answer yes or no"),
+        ("alembic", 2, "Answer yes or no"),
+        ("example", "", "Answer yes or no"),
+        ("example", "falsee", "Answer yes or no"),
+    ],
+)
+def test_a_bad_answer_is_refused_with_the_remedy(
+    name: str, value: object, remedy: str
+) -> None:
+    # This is the line that the prompt shows, on a terminal of 80 columns.
+    line = f"Validation error for question '{name}': {remedy}"
+    assert refusal(**{"database_url": SERVER, name: value}) == line
+    assert len(line) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("python_min", "3.10"),
+        ("python_min", "3"),
+        ("mode", "foo"),
+        ("mode", True),
+        ("driver", "psycopg2"),
+        ("driver", "asyncmy"),
+        ("pool", "static"),
+        ("pool", False),
+        ("pool_pre_ping", "sometimes"),
+        ("transaction", 3),
+        ("transaction", "Request"),
+    ],
+)
+def test_an_answer_that_is_no_choice_is_refused(name: str, value: object) -> None:
+    message = refusal(**{"database_url": SERVER, name: value})
+    assert message.startswith(
+        f"Invalid choice for '{name}': {str(value)!r} is not in ["
+    )
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("value", [["a"], {"a": "b"}])
+def test_an_answer_of_many_parts_is_refused(name: str, value: object) -> None:
+    refusal(**{"database_url": SERVER, name: value})
+
+
+@pytest.mark.parametrize("driver", ["pysqlite", "pymysql"])
+def test_a_sync_driver_in_the_url_refuses_async(driver: str) -> None:
+    url = f"{'sqlite' if driver == 'pysqlite' else 'mysql'}+{driver}:///app.db"
+    assert refusal(database_url=url, mode="async") == (
+        f"Invalid choice for 'mode': Choose sync, which {driver} needs"
+    )
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    ["sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mysql+aiomysql"],
+)
+def test_an_async_driver_in_the_url_refuses_sync(scheme: str) -> None:
+    assert refusal(database_url=f"{scheme}:///app.db", mode="sync") == (
+        "Invalid choice for 'mode': "
+        f"Choose async, which {scheme.partition('+')[2]} needs"
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"database_url": "postgresql://h/d", "mode": "sync", "driver": "asyncpg"},
+        {"database_url": "postgresql+psycopg://h/d", "driver": "asyncpg"},
+        {"database_url": "mysql://h/d", "driver": "pymysql"},
+        {"database_url": "sqlite://", "driver": "pysqlite"},
+    ],
+)
+def test_a_driver_that_contradicts_url_or_mode_is_refused(data: dict[str, Any]) -> None:
+    assert refusal(**data).startswith(
+        f"Invalid choice for 'driver': '{data['driver']}'"
+    )
+
+
+def test_in_memory_refuses_alembic() -> None:
+    message = refusal(database_url="sqlite://", alembic=True)
+    assert message.endswith("Leave it out, in memory has none")
+
+
+# --- Names ---
+
+
+def is_refused(package_name: str) -> bool:
+    """Return whether a package may not have this name."""
+    return bool(macros("names").package_problem(package_name, package_name).strip())
+
+
+def test_no_package_is_named_like_a_standard_module() -> None:
+    older = {"asynchat", "distutils", "imp", "telnetlib"}
+    newer = {"annotationlib", "compression"}
+    names = sys.stdlib_module_names | older | newer
+    assert {name for name in names if not is_refused(name)} == set()
+
+
+def installed(project: Path) -> Iterator[str]:
+    """Yield what a service's environment holds: distributions and modules, as names."""
+    pyproject = tomllib.loads((project / "pyproject.toml").read_text())
+    groups = pyproject["dependency-groups"].values()
+    wanted = [
+        *pyproject["project"]["dependencies"],
+        *(line for g in groups for line in g),
+    ]
+    todo = [Requirement(line) for line in wanted]
+    seen = set()
+    while todo:
+        requirement = todo.pop()
+        if (key := str(requirement)) in seen:
+            continue
+        seen.add(key)
+        yield requirement.name.lower().replace("-", "_")
+        try:
+            further = metadata.requires(requirement.name) or []
+        except metadata.PackageNotFoundError:
+            continue  # for another system or an older Python
+        for line in map(Requirement, further):
+            extras = {"", *requirement.extras}
+            # Only the extras count: markers differ between the systems we render for.
+            if "extra" not in str(line.marker) or any(
+                line.marker.evaluate({"extra": extra})
+                for extra in extras
+                if line.marker
+            ):
+                todo.append(line)
+    names = {Requirement(key).name.lower().replace("_", "-") for key in seen}
+    for module, owners in metadata.packages_distributions().items():
+        ours = names & {owner.lower().replace("_", "-") for owner in owners}
+        if ours and not module.endswith("__mypyc"):  # Compiled, and named by a hash.
+            yield module
+
+
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite+aiosqlite:///app.db",
+        "postgresql+psycopg://h/d",
+        "postgresql+asyncpg://h/d",
+        "mysql+asyncmy://h/d",
+        "mysql+aiomysql://h/d",
+        "mysql+pymysql://h/d",
+    ],
+)
+def test_no_package_is_named_like_one_the_service_installs(
+    database_url: str, copier_template: Path, tmp_path: Path
+) -> None:
+    run_copy(
+        str(copier_template),
+        tmp_path,
+        {"database_url": database_url},
+        exclude=["*", "!pyproject.toml"],
+        defaults=True,
+        quiet=True,
+    )
+    names = set(installed(tmp_path))
+    assert {"fastapi", "sqlalchemy", "pytest", "anyio"} <= names
+    assert {name for name in names if not is_refused(name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("project_name", "package_name"),
+    [
+        ("My Shop", "my_shop"),
+        ("Café (Überraschung)", "cafe_uberraschung"),
+        ("Cafe\u0301", "cafe"),
+        ("2fast 4u", "fast_4u"),
+        ("  --api__v2--  ", "api_v2"),
+        ("Привет", "service"),
+        ("123", "service"),
+        ("🚀", "service"),
+        ("FastAPI", "fastapi_service"),
+        ("tests", "tests_service"),
+        ("class", "class_service"),
+        ("x" * 80, "x" * 40),
+    ],
+)
+def test_a_package_is_named_after_its_project(
+    project_name: str, package_name: str
+) -> None:
+    assert answer(project_name=project_name)["package_name"] == package_name
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_whatever_the_project_is_called_its_package_may_be_called(name: str) -> None:
+    assert not is_refused(macros("names").derive_package(name))
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_whatever_the_folder_is_called_the_project_may_be_called(folder: str) -> None:
+    project_name = macros("names").derive_project(folder)
+    assert not macros("answers").text_problem(project_name, 80).strip()
+
+
+@pytest.mark.parametrize(
+    ("folder", "project_name"),
+    [("shop", "shop"), ("My Shop", "My Shop"), ("a\tb", "ab"), ("x" * 100, "x" * 80)],
+)
+def test_a_project_is_named_after_its_folder(folder: str, project_name: str) -> None:
+    assert converse({}, folder).values["project_name"] == project_name

@@ -1,0 +1,140 @@
+"""The container and the CI: checked by their tools, and run without them."""
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from support.copier_internals import CopierFixture, CopierProject
+from support.processes import SCRIPTS, clean_environment, free_port, run, uv
+
+SERVICES: dict[str, dict[str, Any]] = {
+    "sqlite": {},
+    "sqlite-no-alembic": {"alembic": False, "mode": "sync", "python_min": "3.13"},
+    "memory": {"database_url": "sqlite://"},
+    "postgresql": {"database_url": "postgresql://db/app", "mode": "sync"},
+    "postgresql-no-alembic": {"database_url": "postgresql://db/app", "alembic": False},
+    "mysql": {"database_url": "mysql://db/app", "python_min": "3.14"},
+    "mariadb": {"database_url": "mariadb://db/app", "alembic": False},
+}
+
+
+@pytest.fixture(params=SERVICES)
+def service(
+    request: pytest.FixtureRequest, copier: CopierFixture, tmp_path: Path
+) -> CopierProject:
+    """A service of every kind that has other containers."""
+    return copier.copy(tmp_path / "service", **SERVICES[request.param])
+
+
+def check(folder: Path, *command: str) -> None:
+    """Have a tool of this environment look at the service in ``folder``."""
+    done = run([SCRIPTS / command[0], *command[1:]], folder)
+    assert done.returncode == 0, done.stdout
+
+
+def schema(folder: Path, name: str, file: str) -> None:
+    """Check a file by a schema that check-jsonschema brings along."""
+    check(folder, "check-jsonschema", "--builtin-schema", f"vendor.{name}", file)
+
+
+def test_dockerfile_and_compose_file_are_valid(service: CopierProject) -> None:
+    check(service.path, "hadolint", "Dockerfile")
+    schema(service.path, "compose-spec", "compose.yaml")
+
+
+def test_workflow_is_valid_and_safe(service: CopierProject) -> None:
+    schema(service.path, "github-workflows", ".github/workflows/ci.yml")
+    check(service.path, "zizmor", "--offline", ".github/workflows")
+
+
+def test_gitlab_file_is_valid(copier: CopierFixture, tmp_path: Path) -> None:
+    for name, answers in SERVICES.items():
+        project = copier.copy(tmp_path / name, **answers, ci="gitlab")
+        schema(project.path, "gitlab-ci", ".gitlab-ci.yml")
+        assert not (project.path / ".github").exists()
+
+
+def test_without_either_there_is_no_trace(
+    copier: CopierFixture, tmp_path: Path
+) -> None:
+    project = copier.copy(tmp_path / "service", container=False, ci="none")
+    names = {path.name for path in project.path.rglob("*")}
+    assert names.isdisjoint(
+        {"Dockerfile", ".dockerignore", "compose.yaml", ".github", ".gitlab-ci.yml"}
+    )
+    assert "docker" not in (project.path / "README.md").read_text().lower()
+
+
+def test_compose_has_no_password_and_migrates_first(service: CopierProject) -> None:
+    text = (service.path / "compose.yaml").read_text()
+    compose = yaml.safe_load(text)["services"]
+    answers = service.answers
+    assert re.findall(r"_PASSWORD: (?!.*DATABASE_PASSWORD:[?]|\"1\").*", text) == []
+    assert ("migrate" in compose) is answers.get("alembic", False)
+    assert ("database" in compose) is not answers["database_url"].startswith("sqlite")
+    if "migrate" in compose:
+        condition = {"condition": "service_completed_successfully"}
+        assert compose["app"]["depends_on"] == {"migrate": condition}
+
+
+def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
+    """The Dockerfile's own steps, in a folder that holds what they copy and no more."""
+    project = copier.copy(tmp_path / "context", package_name="service")
+    environment = clean_environment()
+    environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
+    assert run([uv(), "lock"], project.path, environment).returncode == 0
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "data").mkdir()
+    text = (project.path / "Dockerfile").read_text().replace("/data", f"{app}/data")
+    build, _, final = text.partition("\nFROM ")
+    command: list[str] = []
+    for line in (build + "\n" + final.partition("\n")[2]).splitlines():
+        match line.split():
+            case ["COPY", source, *_] if source.startswith("--from"):
+                pass
+            case ["COPY", *sources, _]:
+                for source in sources:
+                    run(["cp", "-R", project.path / source, app / source], app)
+            case ["RUN", "useradd", *_]:
+                pass
+            case ["RUN", *words]:
+                done = run(["bash", "-c", shlex.join(words)], app, environment)
+                assert done.returncode == 0, done.stdout
+            case ["CMD", *_]:
+                command = yaml.safe_load(line.removeprefix("CMD "))
+    # The venv of the image has no source beside it that it could take instead.
+    shutil.rmtree(app / "src")
+    environment["PATH"] = f"{app}/.venv/bin:{environment['PATH']}"
+    environment["DATABASE_URL"] = f"sqlite+aiosqlite:///{app}/data/app.db"
+    done = run(["alembic", "upgrade", "head"], app, environment)
+    assert done.returncode == 0, done.stdout
+    port = free_port()
+    with subprocess.Popen(
+        [*command, f"--port={port}"], cwd=app, env=environment
+    ) as server:
+        try:
+            assert first_answer(f"http://127.0.0.1:{port}/health/ready") == 200
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=10) in (0, -signal.SIGTERM)
+
+
+def first_answer(url: str) -> int:
+    """The status of the first answer, for which this waits 20 seconds at most."""
+    for _ in range(200):
+        try:
+            with urlopen(url) as response:
+                return int(response.status)
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(url)

@@ -1,0 +1,138 @@
+"""The fork server: each child starts anew, and none outlives its run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from support.fork_server import check_suite, check_types
+from support.processes import is_alive, wait_for
+from support.template import ROOT
+
+# What holds in a process that is new, and how a suite would end that for the next one.
+LEAKS = {
+    "module": ('"leak" not in sys.modules', 'sys.modules["leak"] = sys'),
+    "package": ('not hasattr(service, "leak")', "service.leak = 1"),
+    "library": ('not hasattr(sqlalchemy, "leak")', "sqlalchemy.leak = 1"),
+    "path": ('"leak" not in sys.path', 'sys.path.append("leak")'),
+    "environment": ('"LEAK" not in os.environ', 'os.environ["LEAK"] = "it"'),
+    "folder": ('os.path.exists("test_it.py")', 'os.chdir("/")'),
+    "umask": ("os.umask(0o22) != 0", "os.umask(0)"),
+    "signal": (
+        "not signal.getsignal(signal.SIGTERM)",
+        "signal.signal(signal.SIGTERM, print)",
+    ),
+    "thread": (
+        "threading.active_count() == 1",
+        "threading.Thread(target=time.sleep, args=[600], daemon=True).start()",
+    ),
+}
+
+
+@pytest.mark.parametrize(("clean", "leak"), LEAKS.values(), ids=LEAKS)
+def test_state_of_one_suite_does_not_reach_the_next(
+    clean: str, leak: str, tmp_path: Path
+) -> None:
+    suite = f"""\
+import os, signal, sys, threading, time
+import service, sqlalchemy
+
+def test_it():
+    assert {clean}
+    {leak}
+"""
+    for name in ("one", "other"):
+        project = make_suite(tmp_path / name, suite)
+        result = check_suite(project, "service", {})
+        assert result.status == 0, result.output
+    # Where nothing is in between, the second one fails.
+    project = make_suite(tmp_path / "both", f"{suite}\ntest_again = test_it\n")
+    assert "1 failed, 1 passed" in check_suite(project, "service", {}).output
+
+
+def test_processes_of_a_suite_end_with_it(tmp_path: Path) -> None:
+    suite = """\
+import subprocess
+
+def test_it():
+    sleeper = subprocess.Popen(["sleep", "600"])
+    open("pid", "w").write(str(sleeper.pid))
+"""
+    project = make_suite(tmp_path, suite)
+    check_suite(project, "service", {})
+    sleeper = int((project / "pid").read_text())
+    assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+
+
+def test_types_of_one_project_do_not_hide_those_of_the_next(
+    mypy_cache: Path, tmp_path: Path
+) -> None:
+    """Not even where their files have the same names, sizes and times."""
+    found = []
+    for name, value in (("one", "12"), ("other", '""')):
+        project = tmp_path / name
+        project.mkdir()
+        (project / "it.py").write_text(f"number: int = {value}\n")
+        (project / "pyproject.toml").write_text('[tool.mypy]\nfiles = ["it.py"]\n')
+        os.utime(project / "it.py", (0, 0))
+        found.append(check_types(project, mypy_cache))
+    assert found[0] == []
+    assert "it.py:1: error: Incompatible types" in found[1][0]
+
+
+def test_suite_that_hangs_is_ended(tmp_path: Path) -> None:
+    project = make_suite(tmp_path, "def test_it():\n    while True:\n        pass\n")
+    result = check_suite(project, "service", {}, limit=3)
+    assert "the suite was ended after 3 s" in result.findings()
+    assert 'test_it.py", line ' in result.output
+
+
+def test_suite_sees_its_own_environment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "TEST_DATABASE_URL", "PYTEST_XDIST_WORKER"):
+        monkeypatch.setenv(name, "ours")
+    suite = """\
+import os
+
+def test_it():
+    ours = [key for key, value in os.environ.items() if value == "ours"]
+    assert not ours
+    assert "PYTEST_XDIST_WORKER" not in os.environ
+    assert os.environ["DATABASE_ECHO"] == "theirs"
+"""
+    project = make_suite(tmp_path, suite)
+    result = check_suite(project, "service", {"DATABASE_ECHO": "theirs"})
+    assert result.status == 0, result.output
+
+
+@pytest.mark.parametrize("killed", ["owner", "fork server"])
+def test_child_ends_with_the_process_that_asked(killed: str, tmp_path: Path) -> None:
+    suite = "def test_it():\n    while True:\n        pass\n"
+    project = make_suite(tmp_path, suite)
+    code = f"""\
+from pathlib import Path
+from support.fork_server import check_suite
+check_suite(Path({str(project)!r}), "service", {{}})
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as owner:
+        children = psutil.Process(owner.pid).children
+        # The fork server, its child, and multiprocessing's tracker of resources.
+        wait_for(lambda: len(children(recursive=True)) == 3)
+        processes = children(recursive=True)
+        if killed == "owner":
+            owner.kill()
+        else:
+            next(each for each in children() if each.children()).kill()
+    wait_for(lambda: not any(map(is_alive, processes)))
+
+
+def make_suite(folder: Path, suite: str) -> Path:
+    """A project that is nothing but an empty package and a suite."""
+    (folder / "src" / "service").mkdir(parents=True)
+    (folder / "src" / "service" / "__init__.py").touch()
+    (folder / "test_it.py").write_text(suite)
+    return folder

@@ -1,0 +1,137 @@
+"""Samples of what does not span the variants, and of true fresh environments."""
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+from sqlalchemy import make_url
+
+from support.dependencies import check_dependencies
+from support.processes import clean_environment, commit, run, uv
+from support.pythons import find_pythons, is_newer
+from support.samples import Samples
+from support.service_checker import ServiceChecker
+from support.variants import SERVER_BACKENDS, Variant
+
+
+def test_url_form(url_sample: Variant, service_checker: ServiceChecker) -> None:
+    """The service finds its database by a URL of this form.
+
+    Either DATABASE_URL has that form, or the answer has, and is what the service falls
+    back to; it then needs DATABASE_PASSWORD.
+    """
+    form = url_sample.answers["database_url"]
+    socket = service_checker.servers.sockets.get(url_sample.backend)
+    if "{socket}" in form and not socket:
+        pytest.skip(f"the socket of the server for {url_sample.backend} is not known")
+    with service_checker.database(url_sample.backend) as url:
+        parts: dict[str, object] = {"folder": service_checker.folder, "socket": socket}
+        environment = {}
+        if url_sample.backend in SERVER_BACKENDS:
+            server = make_url(url)
+            user, password = str(server.username), str(server.password)
+            parts |= {"host": server.host, "port": server.port or 3306}
+            parts |= {"user": quote(user), "database": server.database}
+            if url_sample.answers["transaction"] == "request":
+                user_password = f"{quote(user)}:{quote(password, safe='')}"
+                environment["DATABASE_URL"] = form.format(
+                    **{**parts, "user": user_password}
+                )
+            else:
+                environment["DATABASE_PASSWORD"] = password
+        answers = {**url_sample.answers, "database_url": form.format(**parts)}
+        project = service_checker.render(answers)
+        service_checker.check_style(project)  # No type depends on the form.
+        service_checker.run_suite(project, environment)
+
+
+def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None:
+    """The numbers, the ping and the Python; a suite for a newer Python is not run."""
+    if is_newer(tuning_sample.answers["python_min"]):
+        with service_checker.database("sqlite"):
+            project = service_checker.render(tuning_sample.answers)
+            service_checker.check_style(project)
+            service_checker.check_types(project)
+    else:
+        service_checker.check_all(tuning_sample.backend, tuning_sample.answers)
+
+
+def test_fresh_environment(
+    fresh_sample: Variant, service_checker: ServiceChecker
+) -> None:
+    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    environment = clean_environment()
+    python = find_pythons()[fresh_sample.python]
+    with service_checker.database(fresh_sample.backend) as url:
+        if url:
+            environment["DATABASE_URL"] = url
+        project = service_checker.render(fresh_sample.answers)
+        service_checker.findings += check_dependencies(
+            project.path, project.context["driver"]
+        )
+        synced = run([uv(), "sync", f"--python={python}"], project.path, environment)
+        if synced.returncode:
+            service_checker.findings.append(synced.stdout)
+        else:
+            ran = run([uv(), "run", "pytest"], project.path, environment)
+            passed = re.search(r"=+ (\d+) passed in .* =+\s*\Z", ran.stdout)
+            if ran.returncode or not passed:
+                service_checker.findings.append(ran.stdout)
+            else:
+                service_checker.counts["tests in their suites"] = int(passed[1])
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_steps_of_the_ci_pass(ci: str, service_checker: ServiceChecker) -> None:
+    """A newcomer's first commands, too: all checks of the service, as it comes."""
+    with service_checker.database("sqlite"):
+        project = service_checker.render({"ci": ci})
+        commit(project.path)
+        if ci == "github":
+            workflow = (project.path / ".github/workflows/ci.yml").read_text()
+            steps = yaml.safe_load(workflow)["jobs"]["check"]["steps"]
+            commands = [step["run"] for step in steps if "run" in step]
+        else:
+            config = (project.path / ".gitlab-ci.yml").read_text()
+            commands = yaml.safe_load(config)["check"]["script"]
+        assert commands[-1] == "uv run pytest"
+        environment = clean_environment()
+        environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
+        for command in commands:
+            done = run(["bash", "-c", command], project.path, environment)
+            if done.returncode:
+                service_checker.findings.append(done.stdout)
+
+
+def test_coverage_is_complete_by_the_settings_of_the_service(
+    service_checker: ServiceChecker,
+) -> None:
+    """As Coverage measures it; the variants are measured by Slipcover."""
+    coverage = [uv(), "run", "--with=coverage", "coverage"]
+    with service_checker.database("sqlite"):
+        project = service_checker.render({})
+        for command in (
+            [*coverage, "run", "-m", "pytest"],
+            [*coverage, "report", "--show-missing", "--fail-under=100"],
+        ):
+            done = run(command, project.path, clean_environment())
+            if done.returncode:
+                service_checker.findings.append(done.stdout)
+
+
+def test_fresh_environments_are_of_every_python_and_driver(
+    samples: Samples,
+) -> None:
+    fresh = samples["fresh_sample"]
+    assert {sample.python for sample in fresh} == find_pythons().keys()
+    layers = {
+        (variant.backend, variant.answers["mode"], variant.answers.get("driver"))
+        for variant in samples["variant"]
+        if variant.backend != "sqlite-memory"
+    }
+    assert layers == {
+        (sample.backend, sample.answers["mode"], sample.answers.get("driver"))
+        for sample in fresh
+    }

@@ -1,0 +1,191 @@
+"""Whatever an update changes, an edited service keeps all edits and its own files."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from support import fork_server
+from support.copier_internals import Answers, Questionnaire
+from support.databases import create_database, drop_databases
+from support.edited_service import (
+    EDITS,
+    EXAMPLE_EDITS,
+    MIGRATION_EDITS,
+    SECRET,
+    delete_example,
+    edit,
+    outcome,
+    own_files,
+    write,
+)
+from support.processes import clean_environment, commit, git
+from support.questions import answer
+from support.service_checker import ServiceChecker
+from support.template import NAMES, NOW, TAGS, copy, files, update
+from support.variants import BACKENDS, SERVER_BACKENDS
+
+SQLITE, MEMORY, POSTGRESQL, MYSQL = (
+    {"database_url": BACKENDS[backend]}
+    for backend in ("sqlite", "sqlite-memory", "postgresql", "mysql")
+)
+
+
+@dataclass(frozen=True)
+class Story:
+    """How a service began, which answers an update changes, and what comes of it."""
+
+    before: Answers
+    after: Answers
+    keeps_example: bool = True
+    conflicts: tuple[str, ...] = ()
+    """The files in which an answer changes the lines that were edited."""
+    removed: tuple[str, ...] = ()
+    """The edited files that an answer leaves out."""
+
+
+STORIES = {
+    # Nothing but what is new in the template: there is never a conflict.
+    "fixes-sqlite": Story(SQLITE, {}),
+    "fixes-memory": Story(MEMORY, {}),
+    "fixes-postgresql": Story(POSTGRESQL | {"transaction": "explicit"}, {}),
+    "fixes-mysql": Story(MYSQL | {"mode": "sync", "alembic": False}, {}),
+    "fixes-example-deleted": Story(SQLITE, {}, keeps_example=False),
+    "sqlite-to-postgresql": Story(
+        SQLITE,
+        POSTGRESQL,
+        conflicts=(".env.example", "src/service/settings.py", "tests/conftest.py"),
+    ),
+    "postgresql-to-mysql": Story(POSTGRESQL, MYSQL),
+    "async-to-sync": Story(SQLITE, {"mode": "sync"}, conflicts=(".env.example",)),
+    "sync-to-async": Story(POSTGRESQL | {"mode": "sync"}, {"mode": "async"}),
+    "another-driver": Story(POSTGRESQL, {"driver": "asyncpg"}),
+    "queue-to-null": Story(POSTGRESQL, {"pool": "null"}),
+    "request-to-explicit": Story(SQLITE, {"transaction": "explicit"}),
+    "explicit-to-request": Story(
+        SQLITE | {"transaction": "explicit"}, {"transaction": "request"}
+    ),
+    "alembic-on": Story(SQLITE | {"alembic": False}, {"alembic": True}),
+    "alembic-off": Story(SQLITE, {"alembic": False}, removed=("migrations/env.py",)),
+    "example-off": Story(
+        SQLITE,
+        {"example": False},
+        removed=("src/service/users/models.py", "src/service/users/routes.py"),
+    ),
+    "example-off-deleted": Story(SQLITE, {"example": False}, keeps_example=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        (name, release)
+        for name, story in STORIES.items()
+        for release in (TAGS if not story.after else TAGS[-1:])
+    ],
+)
+def test_no_work_is_lost(
+    name: str,
+    release: str,
+    releases: Path,
+    questionnaire: Questionnaire,
+    orders_migration: Callable[[str], str],
+    service_checker: ServiceChecker,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    story = STORIES[name]
+    service = tmp_path / "service"
+    facts = answer(**NAMES, **questionnaire.settle(story.before))
+    copy(releases, service, release, story.before)
+    own = own_files(facts, story.keeps_example, orders_migration)
+    edits = [*EDITS, *(MIGRATION_EDITS if facts["alembic"] else [])]
+    if story.keeps_example:
+        edits += EXAMPLE_EDITS
+    else:
+        delete_example(service)
+        commit(service, "No example")
+    edit(service, edits)
+    commit(service, "Edits")
+    write(service, own)
+    commit(service, "Orders")
+
+    update(service, quiet=False, **story.after)
+
+    result = outcome(service, edits)
+    service_checker.counts.update(result.counts())
+    assert result.lost == []
+    assert {one.path for one in result.in_conflict} == {*story.conflicts}
+    assert {one.path for one in result.removed} == {*story.removed}
+    assert {*story.removed} <= {*capfd.readouterr().err.split()}
+    now = files(service)
+    assert {path: now.get(path) for path in own} == own
+    assert story.keeps_example or not (service / "src/service/users").exists()
+    commit(service, "Update")
+    assert SECRET not in git(service, "log", "--patch", "--all")
+
+    if not story.conflicts:
+        after = answer(**NAMES, **questionnaire.settle({**story.before, **story.after}))
+        # What is async, commits, or is made for a database, its owner has to adapt.
+        write(service, own_files(after, story.keeps_example, orders_migration))
+        backend = "sqlite-memory" if after["in_memory"] else after["backend"]
+        with service_checker.database(backend) as url:
+            suite = fork_server.check_suite(
+                service, "service", {"DATABASE_URL": url} if url else {}
+            )
+            assert suite.status == 0, suite.output
+            assert "test_orders" in suite.output
+
+
+def alembic(folder: Path, url: str, *arguments: str) -> None:
+    """Run Alembic in a service, on the database of ``url`` if there is one."""
+    subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=folder,
+        env=clean_environment()
+        | {"PYTHONPATH": "src"}
+        | ({"DATABASE_URL": url} if url else {}),
+        check=True,
+    )
+
+
+@pytest.fixture
+def orders_migration(
+    releases: Path,
+    service_checker: ServiceChecker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], str]:
+    """Return the migration that Alembic generates for the orders, on a backend."""
+    shared = tmp_path_factory.getbasetemp()
+
+    def migration_for(backend: str) -> str:
+        folder = shared / f"orders-{backend}"
+        if not folder.exists():
+            generate_migration(folder, backend)
+        (migration,) = folder.glob("migrations/versions/*_0002_orders.py")
+        return migration.read_text()
+
+    def generate_migration(folder: Path, backend: str) -> None:
+        answers = {**NAMES, "database_url": BACKENDS[backend]}
+        copy(releases, folder, NOW, answers)
+        write(folder, own_files(answer(**answers), keeps_example=True))
+        main = folder / "src/service/main.py"
+        main.write_text(main.read_text() + "\nimport service.orders.models\n")
+        url = ""
+        if backend in SERVER_BACKENDS:
+            url = create_database(
+                service_checker.servers.url(backend), f"o-{uuid4().hex}"
+            )
+        alembic(folder, url, "upgrade", "head")
+        options = "--autogenerate --message Orders --rev-id 0002"
+        alembic(folder, url, "revision", *options.split())
+        alembic(folder, url, "upgrade", "head")
+        alembic(folder, url, "check")
+        if url:
+            drop_databases(url)
+
+    return migration_for

@@ -1,0 +1,1 @@
+"""Commands that write files: pages, a picture, and rendered services."""

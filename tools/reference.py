@@ -1,0 +1,211 @@
+"""Writes docs/reference/: what is asked, what each answer changes, what can be set.
+
+uv run python -m tools.reference
+"""
+
+import ast
+import difflib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from copier import run_copy
+
+from support.answer_changes import OTHERS
+from support.copier_internals import Answers, Questionnaire
+from support.template import NAMES, ROOT, copy_template, files, questions_only
+from support.variants import BACKENDS
+
+FOLDER = ROOT / "docs" / "reference"
+ABOUT = {"DATABASE_URL": "Where the database is; a driver may be left out."}
+"""Settings that speak for themselves, in a service."""
+LONGEST = 70
+"""Lines of a diff that are shown."""
+DATABASES: Mapping[str, Answers] = {
+    "SQLite": {},
+    "SQLite in memory": {"database_url": BACKENDS["sqlite-memory"]},
+    "PostgreSQL": {"database_url": BACKENDS["postgresql"]},
+    "MySQL, MariaDB": {"database_url": BACKENDS["mysql"]},
+}
+
+
+class Renderer:
+    """Renders services of the working tree, in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._template = folder / "template"
+        self._template.mkdir()
+        copy_template(self._template)
+        self._folder = folder
+        self._known: dict[str, dict[str, str]] = {}
+
+    def render(self, answers: Answers) -> dict[str, str]:
+        """The text of every file of a service, but for the stored answers."""
+        data = {**NAMES, **answers}
+        key = repr(sorted(data.items()))
+        if key not in self._known:
+            folder = self._folder / str(len(self._known))
+            run_copy(str(self._template), folder, data, defaults=True, quiet=True)
+            found = {name: text.decode() for name, text in files(folder).items()}
+            del found[".copier-answers.yml"]
+            self._known[key] = found
+        return self._known[key]
+
+
+def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]:
+    """The lines of the page about the questions."""
+    yield from (
+        "# The questions",
+        "",
+        "As `copier copy` asks them, or `copier update --data question=answer` changes",
+        "them. With each answer that is not the default goes what it changes in a",
+        "service: the difference of two that were rendered.",
+        "",
+        "<!-- written by `uv run python -m tools.reference` -->",
+    )
+    for name, question in questionnaire.asked.items():
+        yield from ("", f"## {name}", "", question["help"], "")
+        given = where_asked(questionnaire, name)
+        default = questionnaire.default(name, given)
+        is_choice = "choices" in question or question["type"] == "bool"
+        options = questionnaire.choices(name, given) if is_choice else []
+        yield from ("| | |", "|---|---|")
+        if is_choice:
+            yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
+        shown = "that of the folder" if name in NAMES else f"`{word(default)}`"
+        yield f"| Default | {shown} |"
+        if when := question.get("when"):
+            yield f"| Asked where | `{when.strip('{} ')}` |"
+        if name == "database_url":
+            others = {each[name]: title for title, each in DATABASES.items() if each}
+        else:
+            found = OTHERS.get(name, [each for each in options if each != default])
+            others = dict.fromkeys(found, "")
+        for other, title in others.items():
+            yield from ("", *change(renderer, given, {name: other}, title))
+
+
+def where_asked(questionnaire: Questionnaire, name: str) -> Answers:
+    """Answers after which the question ``name`` is asked: the defaults, if they do."""
+    for answers in (DATABASES["SQLite"], DATABASES["PostgreSQL"]):
+        given = {**NAMES, **answers}
+        if questionnaire.is_asked(name, given):
+            return given
+    raise ValueError(name)
+
+
+def word(answer: object) -> str:
+    """An answer as it is typed."""
+    if isinstance(answer, bool):
+        return "yes" if answer else "no"
+    return str(answer)
+
+
+def change(
+    renderer: Renderer, given: Answers, answer: Answers, title: str
+) -> Iterator[str]:
+    """What an answer changes, beside those given."""
+    old, new = renderer.render(given), renderer.render({**given, **answer})
+    diffs = {
+        name: list(
+            difflib.unified_diff(
+                old.get(name, "").splitlines(), new.get(name, "").splitlines(), n=1
+            )
+        )[2:]
+        for name in sorted(old.keys() | new.keys())
+    }
+    diffs = {name: diff for name, diff in diffs.items() if diff}
+    [(name, value)] = answer.items()
+    yield f"**`{name}={word(value)}`**" + (f", {title}" if title else "")
+    counts = ", ".join(f"`{name}` {count(diff)}" for name, diff in diffs.items())
+    yield from ("", f"{len(diffs)} files: {counts}." if diffs else "Nothing else.")
+    shown: list[str] = []
+    # The database layer first; of whatever is short.
+    for name, diff in sorted(diffs.items(), key=lambda item: "/db/" not in item[0]):
+        if len(shown) + len(diff) < LONGEST and name in old and name in new:
+            shown += [f"--- {name}", *(line.rstrip() for line in diff)]
+    if shown:
+        yield from ("", "```diff", *shown, "```")
+
+
+def count(diff: list[str]) -> str:
+    """How many lines are new and gone, as in "+2 −1"."""
+    signs = [line[0] for line in diff]
+    return f"+{signs.count('+')} −{signs.count('-')}"
+
+
+def settings(renderer: Renderer) -> Iterator[str]:
+    """The lines of the page about a service's settings."""
+    yield from (
+        "# The settings of a service",
+        "",
+        "Environment variables, or lines of `.env`; the environment comes first. The",
+        "defaults are those of the default answers. A service that finds a wrong value",
+        "does not start, and says in one line what to mend.",
+        "",
+        "<!-- written by `uv run python -m tools.reference` -->",
+        "",
+        "| Variable | Default | Values | What it is | In services on |",
+        "|---|---|---|---|---|",
+    )
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
+    for database, answers in DATABASES.items():
+        source = renderer.render(answers)["src/service/settings.py"]
+        for row in fields(source):
+            rows.setdefault(row, []).append(database)
+    for row, databases in sorted(rows.items(), key=lambda item: item[0][0]):
+        everywhere = len(databases) == len(DATABASES)
+        cells = [*row, "all" if everywhere else "; ".join(databases)]
+        yield f"| {' | '.join(cells)} |"
+
+
+def fields(source: str) -> Iterator[tuple[str, str, str, str]]:
+    """The name, default, values and meaning of each field of ``Settings``."""
+    tree = ast.parse(source)
+    [model] = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "Settings"
+    ]
+    for node, after in zip(model.body, [*model.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or node.value is None:
+            continue
+        name = ast.unparse(node.target).upper()
+        default, limits = ast.unparse(node.value), ast.unparse(node.annotation)
+        about = ABOUT.get(name, "")
+        if default == "DEFAULT_URL":
+            default = "the answer, with its driver"
+        if isinstance(node.value, ast.Call):
+            keywords = node.value.keywords
+            given = {str(each.arg): ast.unparse(each.value) for each in keywords}
+            default = given.pop("default")
+            signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+            bounds = [f"{signs[key]} {value}" for key, value in given.items()]
+            limits = ", ".join([limits, *bounds])
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if is_text:
+            about = str(after.value.value)  # type: ignore[union-attr]
+        yield (
+            name,
+            f"`{default}`",
+            f"`{limits}`".replace("|", "\\|"),
+            " ".join(about.split()),
+        )
+
+
+def pages() -> Mapping[str, str]:
+    """The text of each page."""
+    with tempfile.TemporaryDirectory() as folder:
+        renderer = Renderer(Path(folder))
+        return {
+            "questions.md": "\n".join(
+                questions(Questionnaire(questions_only()), renderer)
+            )
+            + "\n",
+            "settings.md": "\n".join(settings(renderer)) + "\n",
+        }
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
