@@ -32,7 +32,6 @@ def add_routes(project: Path, variant: Variant) -> None:
     source = jinja2.Template(ROUTES.read_text(), trim_blocks=True).render(
         async_="async " if is_async else "",
         await_="await " if is_async else "",
-        in_memory=variant.backend == "sqlite-memory",
         save="commit" if variant.answers["transaction"] == "explicit" else "flush",
     )
     (project / "faults.py").write_text(source)
@@ -45,7 +44,7 @@ class Rendering:
     project: Path
     exits: ExitStack
     url: str
-    """Of the database, which ``create_database`` creates; empty in memory."""
+    """Of the database, which ``create_database`` creates."""
 
     def service(self, app: str = "faults:app", **settings: object) -> Service:
         """A service with these settings, which does not run yet.

@@ -136,8 +136,7 @@ class Sampler:
             answers = variant.answers
             return variant.backend, answers["mode"], answers.get("driver", "")
 
-        on_disk = [each for each in variants if each.backend != "sqlite-memory"]
-        for index, (_, group) in enumerate(groupby(on_disk, layer)):
+        for index, (_, group) in enumerate(groupby(variants, layer)):
             same_layer = list(group)
             # 7 has no factor in common with the number of variants of a layer.
             variant = same_layer[7 * index % len(same_layer)]
@@ -172,15 +171,13 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
         for variant in variants
         if is_queue_and_request(variant)
     ]
-    on_disk = [each for each in drivers if each.backend != "sqlite-memory"]
     return {
         "every_driver": drivers,
         "sampled_driver": drivers[::3],
-        "lasting_sampled_driver": on_disk[::3],
         "server_driver": [each for each in drivers if each.backend in SERVER_BACKENDS],
         "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
-        "pooled_driver": list(with_pools(on_disk, ["queue", "null"])),
-        "queue_driver": list(with_pools(on_disk, ["queue"])),
+        "pooled_driver": list(with_pools(drivers, ["queue", "null"])),
+        "queue_driver": list(with_pools(drivers, ["queue"])),
     }
 
 

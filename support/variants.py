@@ -14,7 +14,6 @@ from support.copier_internals import ALL, Answers, Questionnaire
 # No server answers at these addresses; the suites are told theirs by DATABASE_URL.
 BACKENDS = {
     "sqlite": "sqlite:///./service.db",
-    "sqlite-memory": "sqlite://",
     "postgresql": "postgresql://app@database.invalid/app",
     "mysql": "mysql://app@database.invalid/app",
 }
@@ -63,12 +62,6 @@ URL_FORMS = {
         "file-uri": "sqlite:///file:data.db?uri=true",
         "pysqlite": "sqlite+pysqlite:///data.db",
         "aiosqlite": "sqlite+aiosqlite:///data.db",
-    },
-    "sqlite-memory": {
-        "memory": "sqlite:///:memory:",
-        "memory-uri": "sqlite:///file::memory:?uri=true",
-        "memory-pysqlite": "sqlite+pysqlite://",
-        "memory-aiosqlite": "sqlite+aiosqlite:///:memory:",
     },
 }
 

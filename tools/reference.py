@@ -23,7 +23,6 @@ LONGEST = 70
 """Lines of a diff that are shown."""
 DATABASES: Mapping[str, Answers] = {
     "SQLite": {},
-    "SQLite in memory": {"database_url": BACKENDS["sqlite-memory"]},
     "PostgreSQL": {"database_url": BACKENDS["postgresql"]},
     "MySQL, MariaDB": {"database_url": BACKENDS["mysql"]},
 }

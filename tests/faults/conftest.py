@@ -46,8 +46,6 @@ def render(
     """
 
     def locate(variant: Variant, exits: ExitStack) -> str:
-        if variant.backend == "sqlite-memory":
-            return ""
         if variant.backend == "sqlite":
             return "sqlite:///ledger.db"
         name = f"ledger_{uuid4().hex[:8]}"

@@ -18,10 +18,7 @@ def test_load_beyond_capacity_is_shed(
     """Who gets no turn in time is told to come again; the rest goes on as before."""
     rendering = render(every_driver)
     service = rendering.serve(pool_size=2, pool_timeout=0.5)
-    # In memory there is one turn at a time, and the wait is five seconds.
-    in_memory = every_driver.backend == "sqlite-memory"
-    # In a file there is one writer at a time: what holds both slots only reads.
-    holders, hold = (1, 6.5) if in_memory else (2, 2.0)
+    holders, hold = 2, 2.0
 
     async def overload() -> tuple[Clients, list[float]]:
         async with Clients(service.url) as clients, Clients(service.url) as others:

@@ -22,12 +22,6 @@ def test_load_of_300_clients(
     rendering = render(every_driver)
     rendering.create_database()
     service = rendering.service(pool_timeout=60)
-    if every_driver.backend == "sqlite-memory":
-        (rendering.project / "src/service/db/engine.py").write_text(
-            (rendering.project / "src/service/db/engine.py")
-            .read_text()
-            .replace("TURN_TIMEOUT = 5.0", "TURN_TIMEOUT = 60.0")
-        )
     service.start()
 
     async def load() -> tuple[Clients, list[float], float]:

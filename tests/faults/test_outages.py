@@ -178,12 +178,12 @@ def test_end_of_the_service(
 
 
 def test_four_workers_on_an_empty_database(
-    lasting_sampled_driver: Variant,
+    sampled_driver: Variant,
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
     """All of them start, and find or create the tables."""
-    rendering = render(lasting_sampled_driver)
+    rendering = render(sampled_driver)
     rendering.create_database()
     service = rendering.service()
     service.start("--workers=4")

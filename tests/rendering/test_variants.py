@@ -14,10 +14,7 @@ def test_variant(variant: Variant, service_checker: ServiceChecker) -> None:
 
 
 def test_variants_are_the_full_product(samples: Samples) -> None:
-    """Of two modes, their drivers, and four questions with two answers each.
-
-    In memory there are no drivers to choose, no pool and no migrations.
-    """
+    """Of two modes, their drivers, and four questions with two answers each."""
     variants = samples["variant"]
     count = {
         backend: sum(variant.backend == backend for variant in variants)
@@ -25,7 +22,6 @@ def test_variants_are_the_full_product(samples: Samples) -> None:
     }
     assert count == {
         "sqlite": 2 * 16,
-        "sqlite-memory": 2 * 4,
         "postgresql": 3 * 16,
         "mysql": 3 * 16,
     }
