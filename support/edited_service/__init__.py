@@ -13,8 +13,9 @@ from typing import Any
 
 import jinja2
 
+ROOT = Path(__file__).parent.parent.parent
 TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    loader=jinja2.FileSystemLoader([Path(__file__).parent, ROOT]),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -24,7 +25,7 @@ TEMPLATES = jinja2.Environment(
 SECRET = "s3cret-of-the-env-file"
 
 CONFLICT = re.compile(
-    r"^<{7} before updating\n(.*?)^={7}\n.*?^>{7} after updating$",
+    r"^<{7} before updating\n(.*?)^={7}\n(.*?)^>{7} after updating\n",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -156,7 +157,7 @@ def own_files(
         "uv.lock": "version = 1\n",
     }
     if facts["alembic"] and migration_for:
-        migration = migration_for(facts["backend"])
+        migration = migration_for(facts["url"]["backend"])
         if not keeps_example:  # The initial migration went with the example.
             migration = migration.replace('= "0001"', "= None")
         own["migrations/versions/0002_orders.py"] = migration
@@ -169,6 +170,11 @@ def delete_example(folder: Path) -> None:
         shutil.rmtree(folder / P / name)
         (folder / f"tests/test_{name}.py").unlink()
     (folder / "migrations/versions/0001_initial.py").unlink()
+    exclude_example(folder)
+
+
+def exclude_example(folder: Path) -> None:
+    """Delete the lines of the application that include the users and posts."""
     main = folder / P / "main.py"
     lines = main.read_text().splitlines(keepends=True)
     main.write_text(
@@ -217,6 +223,13 @@ class Outcome:
         }
 
 
+def resolve(folder: Path, conflicts: list[Edit]) -> None:
+    """Resolve the ``conflicts``: take what the template has, and edit it again."""
+    for path in (folder / "src/service/main.py", *(folder / c.path for c in conflicts)):
+        path.write_text(CONFLICT.sub(lambda match: match[2], path.read_text()))
+    edit(folder, conflicts)
+
+
 def outcome(folder: Path, edits: list[Edit]) -> Outcome:
     """Look for every one of the ``edits`` in the updated service."""
     found = Outcome()
@@ -224,7 +237,7 @@ def outcome(folder: Path, edits: list[Edit]) -> Outcome:
         path = folder / change.path
         reject = path.with_name(f"{path.name}.rej")
         text = path.read_text() if path.exists() else ""
-        if any(change.mark in ours for ours in CONFLICT.findall(text)) or (
+        if any(change.mark in ours for ours, _ in CONFLICT.findall(text)) or (
             reject.exists() and change.mark in reject.read_text()
         ):
             found.in_conflict.append(change)

@@ -29,7 +29,7 @@ def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
     [
         (
             ["database_url=postgresql://app:s3cret@db/app"],
-            "question 'database_url': Put the password in .env instead",
+            "question 'database_url': Put the password into .env instead",
         ),
         (
             ["database_url=oracle://db/app"],
@@ -37,11 +37,11 @@ def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
         ),
         (
             ["database_url=mysql+pymysql://db/app", "mode=async"],
-            "for 'mode': Choose sync, which pymysql needs",
+            "for 'mode': Choose sync for this driver",
         ),
         (
             ["package_name=fastapi"],
-            "question 'package_name': Use another name: this is taken",
+            "question 'package_name': Rename: a module has this name",
         ),
         (
             ["pool_size=abc"],
@@ -49,7 +49,7 @@ def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
         ),
         (["example=maybe"], "question 'example': Answer yes or no"),
         (["mode=foo"], "for 'mode': 'foo' is not in ['async', 'sync']"),
-        (["is_async=no"], "question 'is_async': Leave it out, it is computed"),
+        (["is_async=no"], "question 'is_async': Omit this, it is computed"),
     ],
     ids=lambda value: value[-1].partition("=")[0] if isinstance(value, list) else "",
 )
@@ -79,13 +79,13 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
     with Terminal("copy", questions_only(), tmp_path / "shop") as terminal:
         terminal.answer("project_name", CLEAR + "Web Shop")
         terminal.answer("package_name", CLEAR + "fastapi")
-        terminal.correct("package_name", "Use another name: this is taken", "web_shop")
+        terminal.correct("package_name", "Rename: a module has this name", "web_shop")
         terminal.answer("project_description")
         terminal.answer("python_min", DOWN)
         terminal.answer("database_url", CLEAR + "postgresql://app:s3cret@db/shop")
         terminal.correct(
             "database_url",
-            "Put the password in .env instead",
+            "Put the password into .env instead",
             "postgresql://app@db:5433/shop",
         )
         terminal.answer("mode")
@@ -95,7 +95,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.correct("pool_size", "Use a whole number from 1 to 1000", "20")
         terminal.answer("max_overflow")
         terminal.answer("pool_timeout", CLEAR + "0")
-        terminal.correct("pool_timeout", "Use seconds above 0, as 5 or 0.5", "0.5")
+        terminal.correct("pool_timeout", "Use seconds above 0, like 5 or 0.5", "0.5")
         terminal.answer("pool_recycle", CLEAR + "-1")
         terminal.answer("pool_pre_ping", DOWN + DOWN)
         terminal.answer("transaction", DOWN)
@@ -135,7 +135,7 @@ def test_a_mode_that_the_url_excludes_cannot_be_chosen(tmp_path: Path) -> None:
         terminal.answer("project_description")
         terminal.answer("python_min")
         terminal.answer("database_url", CLEAR + "mysql+pymysql:///shop")
-        terminal.expect("async (Choose sync, which pymysql needs)")
+        terminal.expect("async (Choose sync for this driver)")
 
 
 # --- The commands that follow ---
@@ -162,11 +162,10 @@ def test_a_service_on_sqlite_needs_no_database_first(
     ]
 
 
-def test_in_memory_there_is_nothing_to_migrate(
+def test_without_alembic_there_is_nothing_to_migrate(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    commands = next_commands(capsys, "my shop", database_url="sqlite://")
-    assert commands == [
+    assert next_commands(capsys, "my shop", alembic=False) == [
         "cd 'my shop'",
         "uv sync",
         "uv run fastapi dev",

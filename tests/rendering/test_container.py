@@ -19,7 +19,6 @@ from support.processes import SCRIPTS, clean_environment, free_port, run, uv
 SERVICES: dict[str, dict[str, Any]] = {
     "sqlite": {},
     "sqlite-no-alembic": {"alembic": False, "mode": "sync", "python_min": "3.13"},
-    "memory": {"database_url": "sqlite://"},
     "postgresql": {"database_url": "postgresql://db/app", "mode": "sync"},
     "postgresql-no-alembic": {"database_url": "postgresql://db/app", "alembic": False},
     "mysql": {"database_url": "mysql://db/app", "python_min": "3.14"},

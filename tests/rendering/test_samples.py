@@ -129,7 +129,6 @@ def test_fresh_environments_are_of_every_python_and_driver(
     layers = {
         (variant.backend, variant.answers["mode"], variant.answers.get("driver"))
         for variant in samples["variant"]
-        if variant.backend != "sqlite-memory"
     }
     assert layers == {
         (sample.backend, sample.answers["mode"], sample.answers.get("driver"))
