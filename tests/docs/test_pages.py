@@ -185,7 +185,9 @@ def test_readme_shows_code_that_is_rendered(releases: Path, tmp_path: Path) -> N
         for path in (package / "users/routes.py", package / "db/session.py")
         for statement in statements(path.read_text())
     }
-    [sample] = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
+    [sample] = [
+        each for each in blocks(ROOT / "README.md") if each.language == "python"
+    ]
     assert statements(sample.text) <= rendered
 
 
@@ -193,8 +195,8 @@ def statements(code: str) -> set[str]:
     """The statements of a module, without docstrings."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
                 del node.body[0]
     return {ast.unparse(statement) for statement in tree.body}
 
