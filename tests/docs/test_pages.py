@@ -1,5 +1,6 @@
 """The documentation: every page is followed to its end, and what it names exists."""
 
+import ast
 import re
 import shutil
 import sqlite3
@@ -25,6 +26,8 @@ DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
 ANSWERS = {"how-to/pgbouncer.md": {"database_url": "postgresql://shop@db/shop"}}
 """What the service of a page is on, if not on a file of SQLite."""
+IN_MEMORY = "v0.3.1"
+"""The last release that renders services on SQLite in memory."""
 NOT_FOLLOWED = {
     "benchmarks.md": "an hour of measuring",
     "releasing.md": "makes a release",
@@ -102,7 +105,8 @@ def test_update(reader: Reader, releases: Path) -> None:
     reader.folder /= "service"
     copy(releases, reader.folder, TAGS[0], {})
     models = reader.folder / "src/service/users/models.py"
-    models.write_text(models.read_text().replace("who writes posts", "who writes"))
+    key = "primary_key=True)"
+    models.write_text(models.read_text().replace(key, f"{key}  # Never used again."))
     session = reader.folder / "src/service/db/session.py"
     printed = {}
     consoles = [
@@ -116,11 +120,27 @@ def test_update(reader: Reader, releases: Path) -> None:
             assert "refuse_uncommitted_changes" in session.read_text()
         elif command.endswith("example=false"):
             rejected = models.with_name("models.py.rej").read_text()
-            assert "Someone who writes." in rejected
+            assert "Never used again." in rejected
     assert "New template version available" in printed["uvx copier check-update"]
     assert "passed" in printed["uv run pytest"]
     log = printed["git log --patch -- src/service/users/models.py"]
-    assert "Someone who writes." in log
+    assert "Never used again." in log
+
+
+def test_update_of_a_service_in_memory(reader: Reader, releases: Path) -> None:
+    """The command moves the database to a file, without Alembic."""
+    reader.folder /= "service"
+    copy(releases, reader.folder, IN_MEMORY, {"database_url": "sqlite://"})
+    [command] = [
+        block.text.strip()
+        for block in blocks(DOCS / "update.md")
+        if "alembic=false" in block.text
+    ]
+    reader.type(command)
+    answers = (reader.folder / ".copier-answers.yml").read_text()
+    assert "database_url: sqlite:///./shop.db\n" in answers
+    assert not (reader.folder / "migrations").exists()
+    reader.type("uv run pytest", "passed")
 
 
 def test_an_update_without_a_terminal_says_what_to_do(
@@ -145,14 +165,40 @@ def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
 
 def test_tests_that_the_promises_name_exist() -> None:
     text = (DOCS / "promises.md").read_text()
-    named = re.findall(r"`(tests/(?:faults/)?test_\w+\.py)::(\w+)`", text)
+    named = re.findall(r"`(tests/(?:faults/|db/)?test_\w+\.py)::(\w+)`", text)
     assert len(named) > 30
     for file, test in named:
-        if "faults" in file:
-            [path] = ROOT.glob(file)
-        else:
-            [path] = (ROOT / "template" / "tests").glob(f"*{Path(file).name}*")
+        folder, _, name = file.rpartition("/")
+        if folder == "tests/faults":
+            path = ROOT / file
+        else:  # The name of the template may hold a condition.
+            [path] = (ROOT / "template" / folder).glob(f"*{name}*")
         assert f"def {test}(" in path.read_text(), f"{file}::{test}"
+
+
+def test_readme_shows_code_that_is_rendered(releases: Path, tmp_path: Path) -> None:
+    """But for docstrings, by default."""
+    copy(releases, tmp_path / "service", NOW, {})
+    package = tmp_path / "service/src/service"
+    rendered = {
+        statement
+        for path in (package / "users/routes.py", package / "db/session.py")
+        for statement in statements(path.read_text())
+    }
+    [sample] = [
+        each for each in blocks(ROOT / "README.md") if each.language == "python"
+    ]
+    assert statements(sample.text) <= rendered
+
+
+def statements(code: str) -> set[str]:
+    """The statements of a module, without docstrings."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if ast.get_docstring(node):
+                del node.body[0]
+    return {ast.unparse(statement) for statement in tree.body}
 
 
 def test_reference_is_current() -> None:
