@@ -1,4 +1,4 @@
-"""Writes docs/reference/: what is asked, what each answer changes, what can be set.
+"""Writes docs/reference/: the questions, what each answer changes, and the settings.
 
 uv run python -m tools.reference
 """
@@ -17,8 +17,8 @@ from support.template import NAMES, ROOT, copy_template, files, questions_only
 from support.variants import BACKENDS
 
 FOLDER = ROOT / "docs" / "reference"
-ABOUT = {"DATABASE_URL": "Where the database is; a driver may be left out."}
-"""Settings that speak for themselves, in a service."""
+ABOUT = {"DATABASE_URL": "The database URL; the driver may be omitted."}
+"""Settings that have no docstring in a service."""
 LONGEST = 70
 """Lines of a diff that are shown."""
 DATABASES: Mapping[str, Answers] = {
@@ -54,11 +54,11 @@ class Renderer:
 def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]:
     """The lines of the page about the questions."""
     yield from (
-        "# The questions",
+        "# Questions",
         "",
-        "As `copier copy` asks them, or `copier update --data question=answer` changes",
-        "them. With each answer that is not the default goes what it changes in a",
-        "service: the difference of two that were rendered.",
+        "`copier copy` asks these questions, in this order. To change an answer later,",
+        "run `copier update --data question=answer`. For each answer other than the",
+        "default, this page shows the difference between two rendered services.",
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
     )
@@ -71,10 +71,10 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         yield from ("| | |", "|---|---|")
         if is_choice:
             yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
-        shown = "that of the folder" if name in NAMES else f"`{word(default)}`"
+        shown = "from the folder" if name in NAMES else f"`{word(default)}`"
         yield f"| Default | {shown} |"
         if when := question.get("when"):
-            yield f"| Asked where | `{when.strip('{} ')}` |"
+            yield f"| Asked if | `{when.strip('{} ')}` |"
         if name == "database_url":
             others = {each[name]: title for title, each in DATABASES.items() if each}
         else:
@@ -136,15 +136,16 @@ def count(diff: list[str]) -> str:
 def settings(renderer: Renderer) -> Iterator[str]:
     """The lines of the page about a service's settings."""
     yield from (
-        "# The settings of a service",
+        "# Settings",
         "",
-        "Environment variables, or lines of `.env`; the environment comes first. The",
-        "defaults are those of the default answers. A service that finds a wrong value",
-        "does not start, and says in one line what to mend.",
+        "A service reads these environment variables, or lines of the same form in",
+        "`.env`. The environment has priority. The defaults are those of the default",
+        "answers. With an invalid value, the service exits with one line that names",
+        "the variables to correct.",
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
         "",
-        "| Variable | Default | Values | What it is | In services on |",
+        "| Variable | Default | Values | Meaning | Databases |",
         "|---|---|---|---|---|",
     )
     rows: dict[tuple[str, str, str, str], list[str]] = {}

@@ -1,0 +1,317 @@
+"""Breaks promises of rendered services, one at a time; a test of each has to fail.
+
+uv run python -m tools.mutations
+"""
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from copier import run_copy
+
+from support import fork_server
+from support.databases import create_database, drop_databases
+from support.shared_servers import SharedServers
+from support.template import copy_template
+from support.variants import BACKENDS
+
+ENGINE, SESSION = "src/service/db/engine.py", "src/service/db/session.py"
+LIMITER, ERRORS = "src/service/db/limiter.py", "src/service/db/errors.py"
+NESTING, BASE = "src/service/db/nesting.py", "src/service/db/base.py"
+TRACKING, SETTINGS = "src/service/db/write_tracking.py", "src/service/settings.py"
+API_ERRORS, HEALTH = "src/service/api_errors.py", "src/service/health.py"
+SYNC = {"mode": "sync"}
+ASYNCPG = {"driver": "asyncpg"}
+EXPLICIT = {"transaction": "explicit"}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A line of a service that is replaced."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    backend: str = "postgresql"
+    answers: Mapping[str, Any] = field(default_factory=dict)
+
+
+MUTATIONS = [
+    Mutation("sessions end after the response", SESSION, '"function"', '"request"'),
+    Mutation(
+        "commit after an error",
+        SESSION,
+        "            finally:\n                await session.close()",
+        "            finally:\n                await session.commit()\n"
+        "                await session.close()",
+    ),
+    Mutation("no commit", SESSION, "await session.commit()", "pass"),
+    Mutation(
+        "closed sessions open again",
+        SESSION,
+        "close_resets_only=False",
+        "close_resets_only=True",
+    ),
+    Mutation(
+        "a forgotten write is lost",
+        SESSION,
+        "if session.new or session.dirty or session.deleted:",
+        "if False:",
+    ),
+    *(
+        Mutation(
+            f"the read engine writes, {backend}",
+            ENGINE,
+            old,
+            new,
+            backend=backend,
+            answers=answers,
+        )
+        for backend, answers, old, new in [
+            ("postgresql", {}, 'read_only"] = "on"', 'read_only"] = "off"'),
+            ("postgresql", ASYNCPG, 'read_only"] = "on"', 'read_only"] = "off"'),
+            ("mysql", SYNC, "tx_read_only = 1", "tx_read_only = 0"),
+            ("sqlite", {}, "query_only = ON", "query_only = OFF"),
+        ]
+    ),
+    Mutation(
+        "permits are kept", LIMITER, "            limiter.release()", "            pass"
+    ),
+    Mutation(
+        "a permit for each session",
+        LIMITER,
+        'state.sessions = getattr(state, "sessions", 0)',
+        "state.sessions = 0",
+    ),
+    Mutation(
+        "no limit to the queue",
+        LIMITER,
+        "move_on_after(settings.database_pool_timeout)",
+        "move_on_after(30)",
+    ),
+    Mutation(
+        "a disconnected client stays in the queue",
+        LIMITER,
+        "disconnect.add_done_callback(lambda _: scope.cancel())",
+        "pass",
+    ),
+    Mutation(
+        "the queue reads the body of the endpoint",
+        LIMITER,
+        ".body_field is None",
+        '.body_field == ""',
+    ),
+    Mutation(
+        "no spare connection",
+        ENGINE,
+        "settings.database_max_overflow + 1",
+        "settings.database_max_overflow",
+    ),
+    Mutation("nesting without a limit", NESTING, "default=2", "default=9"),
+    Mutation(
+        "nested writes on SQLite",
+        NESTING,
+        "    if is_writing.get():",
+        "    if False:",
+        backend="sqlite",
+    ),
+    Mutation(
+        "WebSockets hold sessions",
+        SESSION,
+        "    if isinstance(connection, Request):\n        return connection\n",
+        "    return connection  # type: ignore[return-value]\n",
+        answers={"pool": "null"},
+    ),
+    Mutation(
+        "no statement timeout",
+        ENGINE,
+        '"statement_timeout": settings.database_statement_timeout',
+        '"statement_timeout": 0.0',
+    ),
+    Mutation("no ping", "src/service/db/pre_ping.py", "do_ping(connection)", "name"),
+    Mutation(
+        "another pool size",
+        ENGINE,
+        "pool_size=settings.database_pool_size",
+        "pool_size=3",
+    ),
+    Mutation(
+        "any error is retried",
+        SESSION,
+        "or not is_retryable(error)",
+        "",
+    ),
+    Mutation(
+        "no error is retried",
+        ERRORS,
+        "return error_kind(error) is ErrorKind.RETRYABLE",
+        "return False",
+    ),
+    Mutation(
+        "a deadlock is unknown",
+        ERRORS,
+        '    "40P01": ErrorKind.RETRYABLE,',
+        '    "40P99": ErrorKind.RETRYABLE,',
+    ),
+    Mutation(
+        "errors name no column", ERRORS, "return [name] if name else []", "return []"
+    ),
+    Mutation(
+        "a lost connection is a 500",
+        ERRORS,
+        "is_lost = error.connection_invalidated or error.statement is None",
+        "is_lost = False",
+    ),
+    Mutation(
+        "a model without a migration",
+        "src/service/users/models.py",
+        "    name: Mapped[str] = mapped_column(String(100))",
+        "    name: Mapped[str] = mapped_column(String(101))",
+    ),
+    Mutation(
+        "deletion sets foreign keys to null",
+        "src/service/users/models.py",
+        ', passive_deletes="all"',
+        "",
+    ),
+    Mutation(
+        "secrets in errors",
+        SETTINGS,
+        "hide_input_in_errors=True",
+        "hide_input_in_errors=False",
+    ),
+    Mutation(
+        "DATABASE_PASSWORD has priority",
+        SETTINGS,
+        "if self.database_password and self.database_url.password is None:",
+        "if self.database_password:",
+    ),
+    Mutation(
+        "deferred transactions", ENGINE, "BEGIN IMMEDIATE", "BEGIN", backend="sqlite"
+    ),
+    Mutation(
+        "a failed commit stays open",
+        ENGINE,
+        "                connection.rollback()",
+        "                pass",
+        backend="sqlite",
+    ),
+    Mutation(
+        "no foreign keys",
+        ENGINE,
+        "foreign_keys = ON",
+        "foreign_keys = OFF",
+        backend="sqlite",
+    ),
+    Mutation(
+        "a flush is not tracked",
+        TRACKING,
+        '@event.listens_for(TrackedSession, "after_flush")\n',
+        "",
+        answers=EXPLICIT,
+    ),
+    Mutation(
+        "a statement is not tracked",
+        TRACKING,
+        "    if writes:",
+        "    if False:",
+        answers=EXPLICIT,
+    ),
+    Mutation(
+        "unflushed changes are ignored",
+        TRACKING,
+        "if session.new or session.deleted or changed or",
+        "if",
+        answers=EXPLICIT,
+    ),
+    Mutation(
+        "the tables are given up",
+        "src/service/db/tables.py",
+        "            await asyncio.sleep(pause)",
+        "            return",
+        answers={"alembic": False},
+    ),
+    Mutation(
+        "times without a zone",
+        BASE,
+        "value.replace(tzinfo=UTC)",
+        "value",
+        backend="sqlite",
+    ),
+    Mutation(
+        "the zone of the server",
+        ENGINE,
+        "'+00:00'",
+        "'+05:00'",
+        backend="mysql",
+        answers=SYNC,
+    ),
+    Mutation(
+        "no fractions of seconds",
+        BASE,
+        "func.now(6)",
+        "func.now()",
+        backend="mysql",
+        answers=SYNC,
+    ),
+    Mutation(
+        "readiness waits for a permit's pool",
+        HEALTH,
+        "if current_check is None or current_check.done():",
+        "if True:",
+    ),
+    Mutation(
+        "readiness without a limit",
+        HEALTH,
+        "timeout=settings.database_connect_timeout",
+        "timeout=None",
+        answers=ASYNCPG,
+    ),
+]
+
+
+def survives(mutation: Mutation, template: Path, folder: Path, url: str) -> bool:
+    """Whether the suite of the service passes with the mutation."""
+    answers = {"database_url": BACKENDS[mutation.backend], **mutation.answers}
+    data = {"package_name": "service", **answers}
+    run_copy(str(template), folder, data, defaults=True, quiet=True)
+    path = folder / mutation.path
+    text = path.read_text()
+    assert mutation.old in text, mutation
+    path.write_text(text.replace(mutation.old, mutation.new))
+    environment = {"DATABASE_URL": url} if url else {}
+    return fork_server.check_suite(folder, "service", environment).status == 0
+
+
+def main() -> int:
+    """Try each mutation, and print those that no test notices."""
+    survivors = 0
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        template = folder / "template"
+        template.mkdir()
+        copy_template(template)
+        servers = SharedServers.start(exits)
+        for number, mutation in enumerate(MUTATIONS, 1):
+            url = ""
+            if mutation.backend != "sqlite":
+                name = f"m-{uuid4().hex}"
+                url = create_database(servers.url(mutation.backend), name)
+            survived = survives(mutation, template, folder / str(number), url)
+            if url:
+                drop_databases(url)
+            survivors += survived
+            result = "SURVIVED" if survived else "a test failed"
+            print(f"{number}/{len(MUTATIONS)} {mutation.name}: {result}", flush=True)
+    print(f"{len(MUTATIONS) - survivors} of {len(MUTATIONS)} mutations fail a test")
+    return survivors
+
+
+if __name__ == "__main__":
+    sys.exit(main())
