@@ -42,7 +42,7 @@ from support.servers import (
 
 MAIN = ("rendered", BASELINE, "tutorial")
 """The layers that are measured with every driver and number of clients."""
-PATIENCE = 5.0
+ANSWER_TIMEOUT = 5.0
 """Seconds to wait for answers when a window is over."""
 MANY = 64
 """Clients that keep a service busy."""
@@ -429,7 +429,7 @@ async def window(
         clients,
         warm_up=warm_up,
         seconds=seconds,
-        patience=PATIENCE,
+        answer_timeout=ANSWER_TIMEOUT,
         read=read,
     )
 

@@ -21,7 +21,7 @@ def drop_databases(url: str) -> list[str]:
     """Drop the database at ``url``, and all whose names begin like its own.
 
     The result says what was wrong with them: that there was another one, that this one
-    held a table, or was gone.
+    had a table, or was gone.
     """
     parts = make_url(url)
     assert parts.database
