@@ -13,13 +13,13 @@ from support.variants import Variant
 
 
 def test_load_beyond_capacity_is_shed(
-    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """Who gets no turn in time is told to come again; the rest goes on as before."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve(pool_size=2, pool_timeout=0.5)
     # In memory there is one turn at a time, and the wait is five seconds.
-    in_memory = every_driver.backend == "sqlite-memory"
+    in_memory = mode_driver.backend == "sqlite-memory"
     # In a file there is one writer at a time: what holds both slots only reads.
     holders, hold = (1, 6.5) if in_memory else (2, 2.0)
 
@@ -45,7 +45,7 @@ def test_load_beyond_capacity_is_shed(
             assert {await each for each in held} == {"200"}
         return clients, waits
 
-    if every_driver.backend == "sqlite":
+    if mode_driver.backend == "sqlite":
         service.kill()
         service = rendering.service(pool_size=1, pool_timeout=0.5)
         service.start()

@@ -114,10 +114,10 @@ def test_fifty_writers_of_a_file(
 
 
 def test_work_in_the_background_sees_what_was_committed(
-    every_driver: Variant, render: Callable[[Variant], Rendering]
+    mode_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
     """A background task opens a transaction of its own, after the request's."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve()
 
     assert service.post("/later", params={"title": "later"}).status_code == 202

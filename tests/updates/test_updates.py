@@ -5,11 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import yaml
-from copier import run_recopy
+from copier import run_copy, run_recopy
 
 from support.answer_changes import Change, changes
 from support.copier_internals import Answers, Questionnaire
@@ -18,6 +19,7 @@ from support.questions import asked, static_choices
 from support.samples import Samples
 from support.template import NOW, RELEASES, ROOT, TAGS, copy, files, update
 from support.terminal import Terminal
+from support.variants import values_of
 
 LATER = "v1001.0.0"
 
@@ -62,9 +64,25 @@ def test_an_update_is_a_fresh_copy(
 def test_every_answer_is_changed(
     questionnaire: Questionnaire, samples: Samples
 ) -> None:
-    tried = changes(samples["variant"])
-    changed = {name for change in tried for name in change.after}
+    """Those that span the variants, to each other one; drivers, within a database."""
+    variants = samples["variant"]
+    changed: set[str] = set()
+    made = set()
+    for change in changes(variants):
+        changed |= change.after.keys()
+        before = questionnaire.settle(change.before)
+        after = questionnaire.settle({**change.before, **change.after})
+        made |= {(name, before[name], after[name]) for name in before.keys() & after}
+    wanted = {
+        (name, *pair)
+        for name, values in values_of(variants).items()
+        if name != "driver"
+        for pair in permutations(values, 2)
+    }
     assert changed == questionnaire.asked.keys() - {"package_name"}
+    assert wanted <= made
+    for drivers in (("psycopg", "asyncpg"), ("asyncmy", "aiomysql")):
+        assert {("driver", *pair) for pair in permutations(drivers)} <= made
 
 
 # --- Releases ---
@@ -163,19 +181,28 @@ def test_files_of_ones_own_are_not_touched_and_deleted_ones_stay_away(
     assert not any((service / name).exists() for name in deleted)
 
 
-@pytest.mark.parametrize("tag", TAGS)
 @pytest.mark.parametrize("backend", ["sqlite:///a.db", "postgresql:///a", "mysql:///a"])
 @pytest.mark.parametrize("example", [True, False])
 def test_a_released_migration_never_changes(
-    tag: str, backend: str, example: bool, releases: Path, tmp_path: Path
+    backend: str, example: bool, releases: Path, tmp_path: Path
 ) -> None:
-    answers = {"database_url": backend, "example": example}
-    copy(releases, tmp_path / "then", tag, answers)
-    copy(releases, tmp_path / "now", NOW, {**answers, "mode": "sync"})
     migration = "migrations/versions/0001_initial.py"
-    assert (tmp_path / "now" / migration).read_bytes() == (
-        tmp_path / "then" / migration
-    ).read_bytes()
+
+    def render(tag: str, **answers: object) -> bytes:
+        data = {"database_url": backend, "example": example, **answers}
+        run_copy(
+            str(releases),
+            tmp_path / tag,
+            data,
+            vcs_ref=tag,
+            exclude=["*", "!migrations"],
+            defaults=True,
+            quiet=True,
+        )
+        return (tmp_path / tag / migration).read_bytes()
+
+    now = render(NOW, mode="sync")
+    assert {tag: render(tag) for tag in TAGS} == dict.fromkeys(TAGS, now)
 
 
 def test_a_conflict_is_marked_and_known_to_git(later: Path, tmp_path: Path) -> None:
