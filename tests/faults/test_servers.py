@@ -94,18 +94,8 @@ def test_server_of_a_wheel_that_others_may_not_read(tmp_path: Path) -> None:
         assert execute(server.url(), "SELECT 42") == ["42"]
 
 
-@pytest.mark.parametrize(
-    ("ending", "workers"),
-    [
-        (signal.SIGINT, "2"),
-        (signal.SIGTERM, "2"),
-        (signal.SIGKILL, "2"),
-        (signal.SIGKILL, "0"),
-    ],
-)
-def test_servers_end_with_pytest(
-    ending: signal.Signals, workers: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_servers_end_with_pytest(ending: signal.Signals, tmp_path: Path) -> None:
     """However it ends, and in the middle of a test."""
     (tmp_path / "test_it.py").write_text(f"""\
 import time
@@ -123,7 +113,7 @@ def test_it(servers):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(pytest.main(sys.argv[1:]))
     """
-    options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-n", workers]
+    options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-n", "2"]
     with subprocess.Popen(
         [sys.executable, "-c", start, *options, tmp_path],
         cwd=ROOT,
