@@ -59,11 +59,19 @@ def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None
 
 
 def test_fresh_environment(
-    fresh_sample: Variant, service_checker: ServiceChecker
+    fresh_sample: Variant,
+    service_checker: ServiceChecker,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    """`uv sync` and `uv run pytest` are all it takes, and no package is left over.
+
+    Services on one Python take turns in an environment: `uv sync` removes what the
+    service does not declare.
+    """
     environment = clean_environment()
     python = find_pythons()[fresh_sample.python]
+    place = tmp_path_factory.getbasetemp() / f"environment-{fresh_sample.python}"
+    environment["UV_PROJECT_ENVIRONMENT"] = str(place)
     with service_checker.database(fresh_sample.backend) as url:
         if url:
             environment["DATABASE_URL"] = url
