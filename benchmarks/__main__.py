@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.growth import green, growth, soak
+from benchmarks.growth import growth, setup, soak
 from benchmarks.measure import Plan, Results, measure
 from benchmarks.profile import profile
 from benchmarks.report import Report, Table, save_results, save_tables, titled
@@ -35,7 +35,7 @@ QUICK = Plan(
     rounds=2,
     seconds=0.6,
 )
-KINDS = ["speed", "profile", "growth", "green"]
+KINDS = ["speed", "profile", "growth", "setup"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
 
 
@@ -65,7 +65,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     other.add_argument("--speed", action="store_true", help="what a request costs")
     other.add_argument("--profile", action="store_true", help="where its time goes")
     other.add_argument("--growth", action="store_true", help="renders and updates")
-    other.add_argument("--green", action="store_true", help="a user's first minute")
+    other.add_argument(
+        "--setup", action="store_true", help="to a first run of the tests"
+    )
     other.add_argument(
         "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
     )
@@ -101,8 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
             show_tables({title: profile(name)}, options)
     if "growth" in wanted:
         show_tables(growth(), options)
-    if "green" in wanted:
-        show_tables({"From nothing to green": green()}, options)
+    if "setup" in wanted:
+        show_tables({"Fresh checkout to passing tests": setup()}, options)
 
 
 def show(results: Results, options: argparse.Namespace) -> None:

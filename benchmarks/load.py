@@ -135,12 +135,12 @@ class Load:
         *,
         warm_up: float,
         seconds: float,
-        patience: float,
+        answer_timeout: float,
         read: Callable[[], Reading],
     ) -> Sample:
         """Load the service at ``port`` for ``warm_up`` and then ``seconds``.
 
-        Answers to the last requests are waited for, up to ``patience`` seconds.
+        Answers to the last requests are waited for, up to ``answer_timeout`` seconds.
         """
         loop = asyncio.get_running_loop()
         for _ in range(clients):
@@ -160,7 +160,9 @@ class Load:
         if waiting:
             try:
                 # Who answered nobody so far will not begin now.
-                async with asyncio.timeout(patience if self.sample.answers else 1):
+                async with asyncio.timeout(
+                    answer_timeout if self.sample.answers else 1
+                ):
                     await self._drained.wait()
             except TimeoutError:
                 self._give_up()

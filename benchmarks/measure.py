@@ -21,9 +21,9 @@ from sqlalchemy import make_url
 from benchmarks.load import Load, Reading, Sample, requests
 from benchmarks.proxy import Proxy
 from benchmarks.service import (
+    BASELINE,
     CORES,
     DRIVERS,
-    FLOOR,
     Driver,
     Service,
     prepare,
@@ -40,9 +40,9 @@ from support.servers import (
     roomy_dir,
 )
 
-MAIN = ("rendered", FLOOR, "tutorial")
+MAIN = ("rendered", BASELINE, "tutorial")
 """The layers that are measured with every driver and number of clients."""
-PATIENCE = 5.0
+ANSWER_TIMEOUT = 5.0
 """Seconds to wait for answers when a window is over."""
 MANY = 64
 """Clients that keep a service busy."""
@@ -429,7 +429,7 @@ async def window(
         clients,
         warm_up=warm_up,
         seconds=seconds,
-        patience=PATIENCE,
+        answer_timeout=ANSWER_TIMEOUT,
         read=read,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import CROWD, MANY, Results, Series
-from benchmarks.service import DRIVERS, FLOOR, LAYERS
+from benchmarks.service import BASELINE, DRIVERS, LAYERS
 from support.template import ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
@@ -95,11 +95,11 @@ class Report:
         return self._results.find(driver, layer, route, clients, workers)
 
     def speed(self) -> Table:
-        """How the rendered layer does beside the floor and the tutorials' layer."""
+        """How the rendered layer does beside the baseline and the tutorials' layer."""
         table = [
             [
-                *("driver", "route", "of the floor", "of the tutorial's"),
-                *("CPU/floor", "CPU/tutorial's", "requests/s", "CPU µs"),
+                *("driver", "route", "of the baseline", "of the tutorial's"),
+                *("CPU/baseline", "CPU/tutorial's", "requests/s", "CPU µs"),
                 *("p50 ms", "p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
             ]
         ]
@@ -108,14 +108,14 @@ class Report:
                 ours = self.find(driver, "rendered", route)
                 if ours is None:
                     continue
-                floor = self.find(driver, FLOOR, route)
+                baseline = self.find(driver, BASELINE, route)
                 theirs = self.find(driver, "tutorial", route)
                 table.append(
                     [
                         *(driver, route),
-                        show(Ratio.of(ours, floor)),
+                        show(Ratio.of(ours, baseline)),
                         show(Ratio.of(ours, theirs)),
-                        show(Ratio.of(ours, floor, "cpu")),
+                        show(Ratio.of(ours, baseline, "cpu")),
                         show(Ratio.of(ours, alive(theirs), "cpu")),
                         *(middle(ours.throughput), middle(ours.cpu)),
                         *(middle(ours.p50, 1), middle(ours.p99, 1)),
@@ -129,7 +129,7 @@ class Report:
         """The same by number of clients, in short."""
         table = [
             [
-                *("driver", "route", "clients", "of the floor", "of the tutorial's"),
+                *("driver", "route", "clients", "of the baseline", "of the tutorial's"),
                 *("p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
             ]
         ]
@@ -141,12 +141,12 @@ class Report:
                     ours = self.find(driver, "rendered", route, clients)
                     if ours is None:
                         continue
-                    floor = self.find(driver, FLOOR, route, clients)
+                    baseline = self.find(driver, BASELINE, route, clients)
                     theirs = self.find(driver, "tutorial", route, clients)
                     table.append(
                         [
                             *(driver, route, str(clients)),
-                            show(Ratio.of(ours, floor)),
+                            show(Ratio.of(ours, baseline)),
                             show(Ratio.of(ours, theirs)),
                             middle(ours.p99, 1),
                             middle(theirs.p99 if theirs else (), 1),
@@ -180,7 +180,7 @@ class Report:
             ]
         ]
         for one in self._results.series:
-            if one.layer in {"rendered", FLOOR, "tutorial"} or one.workers > 1:
+            if one.layer in {"rendered", BASELINE, "tutorial"} or one.workers > 1:
                 continue
             ours = self.find(one.driver, "rendered", one.route, one.clients)
             table.append(
@@ -220,7 +220,9 @@ class Report:
 
     def _targets_of(self, driver: str) -> Iterator[Target]:
         ours, theirs = "rendered", "tutorial"
-        yield from self._at_least(0.4, "reads, of the floor", "read", driver, FLOOR)
+        yield from self._at_least(
+            0.4, "reads, of the baseline", "read", driver, BASELINE
+        )
         if DRIVERS[driver].mode == "async":
             name = "of the tutorial's"
             yield from self._at_least(1.5, f"reads, {name}", "read", driver, theirs)
@@ -318,8 +320,8 @@ def plots(results: Results) -> Iterator[tuple[str, str]]:
     ]
 
     def throughput(layer: str, driver: str, route: str) -> float | None:
-        floor = report.find(driver, FLOOR, route)
-        ratio = Ratio.of(report.find(driver, layer, route), floor)
+        baseline = report.find(driver, BASELINE, route)
+        ratio = Ratio.of(report.find(driver, layer, route), baseline)
         return ratio.median if ratio else None
 
     def slowest(layer: str, driver: str, route: str) -> float | None:

@@ -70,10 +70,10 @@ class Layer:
     loop: str = "asyncio"
 
 
-FLOOR = "floor"
+BASELINE = "baseline"
 LAYERS = {
     "rendered": Layer("what the template renders"),
-    FLOOR: Layer("the driver's own pool, no ORM", rendered=False),
+    BASELINE: Layer("the driver's own pool, no ORM", rendered=False),
     "tutorial": Layer(
         "commit after the response, pool 5+10", rendered=False, reader="SessionDep"
     ),
@@ -217,15 +217,15 @@ class Service:
         self.driver = driver
         self.layer = layer
         self.workers = workers
-        module = "benchmarks.apps.floor" if layer == FLOOR else module_of(layer)
+        module = "benchmarks.apps.baseline" if layer == BASELINE else module_of(layer)
         self._app = app or module
         self.port = free_port()
         self._project = project
         self._environment = {
             **environment_of(url),
             **(LAYERS[layer].environment or {}),
-            "FLOOR": driver.name,
-            "FLOOR_PLACE": json.dumps(place_of(url)),
+            "BASELINE": driver.name,
+            "BASELINE_DATABASE": json.dumps(place_of(url)),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._processes: list[psutil.Process] = []

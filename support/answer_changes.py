@@ -10,8 +10,7 @@ from support.samples import pairs
 from support.template import TAGS
 from support.variants import BACKENDS, NUMBERS, Variant, values_of
 
-# What else is answered, once, on one backend. The name of the package is missing: an
-# update refuses another one.
+# What else is answered. The name of the package is missing: an update refuses another.
 OTHERS: dict[str, Sequence[Any]] = {
     "project_name": ["Another name"],
     "project_description": ["Another description."],
@@ -37,53 +36,43 @@ class Change:
     """The tag that the service was rendered from."""
     before: Answers
     after: Answers
-    """The answers to the update."""
+    """The answers to the update; all others are kept."""
 
 
 def changes(variants: Sequence[Variant]) -> list[Change]:
-    """Pairs of variants from the first release and the last, from it single answers.
-
-    So there are not more of them with every release; those that update edited services
-    do it from all.
-    """
-    found = []
-    for release in dict.fromkeys((TAGS[0], TAGS[-1])):
-        answers = [*variant_pairs(variants)]
-        if release == TAGS[-1]:
-            answers += single_changes(variants)
-        found += [
-            Change(f"{release}-{each[0]}", release, *each[1:]) for each in answers
-        ]
-    return found
+    """Pairs of variants, each driver changed alone, and all other answers changed."""
+    return [*variant_pairs(variants), *driver_changes(variants), *other_changes()]
 
 
-def variant_pairs(
-    variants: Sequence[Variant],
-) -> Iterator[tuple[str, Answers, Answers]]:
-    """Two variants each, so that every two answers of one or of both occur."""
+def variant_pairs(variants: Sequence[Variant]) -> Iterator[Change]:
+    """Two variants each: every two answers of one or of both, and every release."""
     values = values_of(variants)
-    axes = {f"{side} {name}": values[name] for side in "ab" for name in values}
-    for number, row in enumerate(pairs(axes)):
-        before, after = (
-            {name: row[f"{side} {name}"] for name in values} for side in "ab"
-        )
-        yield f"pair-{number:02}", before, after
+    axes = {f"{side} {name}": values[name] for name in values for side in "ab"}
+    for number, row in enumerate(pairs({"release": TAGS, **axes})):
+        before = {name: row[f"a {name}"] for name in values}
+        after = {name: row[f"b {name}"] for name in values}
+        changed = {name: after[name] for name in after if after[name] != before[name]}
+        release = row["release"]
+        yield Change(f"{release}-pair-{number:02}", release, before, changed)
 
 
-def single_changes(
-    variants: Sequence[Variant],
-) -> Iterator[tuple[str, Answers, Answers]]:
-    """Each answer changed to each other one; what spans the variants, everywhere."""
-    for backend, url in BACKENDS.items():
-        given = {"database_url": url}
-        for other, other_url in BACKENDS.items():
-            if other != backend:
-                yield f"{backend}-{other}", given, {"database_url": other_url}
-        of_backend = [variant for variant in variants if variant.backend == backend]
-        for name, values in values_of(of_backend).items():
-            for old, new in permutations(values, 2):
-                yield f"{backend}-{name}-{old}-{new}", {**given, name: old}, {name: new}
-    for name, others in OTHERS.items():
-        for value in others:
-            given = {"database_url": BACKENDS["postgresql"]}
-            yield f"postgresql-{name}-{value}".replace("/", "-"), given, {name: value}
+def driver_changes(variants: Sequence[Variant]) -> Iterator[Change]:
+    """Each driver changed to each other one of the same database and mode."""
+    drivers: dict[tuple[str, str], dict[str, None]] = {}
+    for variant in variants:
+        if driver := variant.answers.get("driver"):
+            layer = variant.backend, variant.answers["mode"]
+            drivers.setdefault(layer, {})[driver] = None
+    for (backend, mode), names in drivers.items():
+        for old, new in permutations(names, 2):
+            before = {"database_url": BACKENDS[backend], "mode": mode, "driver": old}
+            id_ = f"{TAGS[-1]}-{backend}-{old}-{new}"
+            yield Change(id_, TAGS[-1], before, {"driver": new})
+
+
+def other_changes() -> Iterator[Change]:
+    """What leaves the database layer as it is, or tunes it, changed all at once."""
+    before = {"database_url": BACKENDS["postgresql"]}
+    for number in range(max(map(len, OTHERS.values()))):
+        after = {name: values[number % len(values)] for name, values in OTHERS.items()}
+        yield Change(f"{TAGS[-1]}-others-{number}", TAGS[-1], before, after)

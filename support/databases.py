@@ -1,8 +1,8 @@
 """Databases on a server: created, dropped, and asked with one statement."""
 
-import psycopg
-import pymysql
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, NullPool, create_engine, make_url
+
+DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 LIST = {
     "postgresql": "SELECT datname FROM pg_database",
@@ -21,7 +21,7 @@ def drop_databases(url: str) -> list[str]:
     """Drop the database at ``url``, and all whose names begin like its own.
 
     The result says what was wrong with them: that there was another one, that this one
-    held a table, or was gone.
+    had a table, or was gone.
     """
     parts = make_url(url)
     assert parts.database
@@ -59,34 +59,21 @@ def maintenance_database(drivername: str) -> str:
 
 
 def execute(url: str, statement: str) -> list[str]:
-    """Run one statement, outside a transaction; the first column of its result."""
+    """Run one statement, outside a transaction; the first column of its result.
+
+    OperationalError of SQLAlchemy where the server does not answer.
+    """
     parts = make_url(url)
-    if parts.drivername.startswith("postgresql"):
-        with psycopg.connect(
-            host=parts.host,
-            port=parts.port,
-            user=parts.username,
-            password=parts.password,
-            dbname=parts.database,
-            connect_timeout=2,
-            autocommit=True,
-        ) as connection:
-            cursor = connection.execute(statement.encode())
-            return [str(row[0]) for row in cursor] if cursor.description else []
-    with (
-        pymysql.connect(
-            host=parts.host,
-            port=parts.port or 3306,
-            user=parts.username,
-            password=parts.password or "",
-            database=parts.database,
-            connect_timeout=2,
-            read_timeout=10,
-            # A TLS context takes 30 ms to make; servers of our own have none.
-            ssl_disabled=parts.host == "127.0.0.1",
-            autocommit=True,
-        ) as mysql,
-        mysql.cursor() as rows,
-    ):
-        rows.execute(statement)
-        return [str(row[0]) for row in rows]
+    options: dict[str, object] = {"connect_timeout": 2}
+    if parts.get_backend_name() == "mysql":
+        # A TLS context takes 30 ms to make; servers of our own have none.
+        options |= {"read_timeout": 10, "ssl_disabled": parts.host == "127.0.0.1"}
+    engine = create_engine(
+        parts.set(drivername=DRIVERS[parts.get_backend_name()]),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args=options,
+    )
+    with engine.connect() as connection:
+        result = connection.exec_driver_sql(statement)
+        return [str(row[0]) for row in result] if result.returns_rows else []

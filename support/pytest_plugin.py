@@ -5,6 +5,7 @@ pytest-xdist's workers are told of both.
 """
 
 import json
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -56,9 +57,10 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run one variant, selected by its id, without workers, which take seconds.
+    """Three workers on two cores, as many tests wait; none for a single variant.
 
-    The libraries that it needs are loaded while we list the variants.
+    Workers take seconds to start. The libraries that a variant, selected by its id,
+    needs are loaded while we list the variants.
     """
     keyword = config.option.keyword
     if keyword.startswith(tuple(BACKENDS)) and keyword.count("-") > 3:
@@ -66,7 +68,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             config.args = [str(ROOT / "tests/rendering/test_variants.py")]
         return 0
-    return None
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -36,6 +36,13 @@ SAMPLES = pytest.StashKey[Samples]()
 RENDERED = ("variant", "url_sample", "tuning_sample", "fresh_sample")
 """The arguments of tests that render a service; the others are for fault tests."""
 
+# For an async and a sync driver in turn: every two of mode, pool and policy together.
+PAIRED_POOLS = [
+    *(("queue", "request"), ("null", "explicit")),
+    *(("null", "explicit"), ("queue", "request")),
+    *(("queue", "explicit"), ("null", "request")),
+]
+
 # To ask the template about a form of a URL before there is a server.
 SOMEWHERE = {
     "user": "app",
@@ -161,23 +168,32 @@ class Sampler:
 
 
 def fault_samples(variants: Sequence[Variant]) -> Samples:
-    """Services to run during faults: each driver, with a pool and without Alembic.
+    """Services to run during faults: with a pool, and without Alembic.
 
-    ``sampled_driver`` is one for each backend, in one mode or the other;
-    ``pooled_driver`` is each driver with each pool, the transaction policies in turn.
+    Every driver is tried where connections and load are at fault; one for each backend
+    and mode (``mode_driver``) or for each backend (``sampled_driver``) where drivers
+    make no difference. Some tests try both pools and both transaction policies:
+    ``sampled_pooled_driver`` has every two of backend, mode, pool and policy together.
     """
     drivers = [
         replace(variant, id=driver_id(variant))
         for variant in variants
         if is_queue_and_request(variant)
     ]
+    of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
+    modes = [each for each in drivers if each in of_modes.values()]
     return {
         "every_driver": drivers,
+        "mode_driver": modes,
         "sampled_driver": drivers[::3],
         "server_driver": [each for each in drivers if each.backend in SERVER_BACKENDS],
         "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
         "pooled_driver": list(with_pools(drivers, ["queue", "null"])),
-        "queue_driver": list(with_pools(drivers, ["queue"])),
+        "sampled_pooled_driver": [
+            with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
+            for number, driver in enumerate(modes)
+        ],
+        "queue_driver": list(with_pools(modes, ["queue"])),
     }
 
 
@@ -202,8 +218,12 @@ def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Var
     policies = cycle(["request", "explicit", "explicit", "request"][: 2 * len(pools)])
     for driver in drivers:
         for pool, policy in zip(pools, policies, strict=False):
-            answers = {**driver.answers, "pool": pool, "transaction": policy}
-            yield replace(driver, id=f"{driver.id}-{pool}-{policy}", answers=answers)
+            yield with_pool(driver, pool, policy)
+
+
+def with_pool(driver: Variant, pool: str, policy: str) -> Variant:
+    answers = {**driver.answers, "pool": pool, "transaction": policy}
+    return replace(driver, id=f"{driver.id}-{pool}-{policy}", answers=answers)
 
 
 def pairs(

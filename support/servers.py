@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-import psycopg
-import pymysql
 from sqlalchemy import URL
+from sqlalchemy.exc import OperationalError
 
 from support.databases import execute, maintenance_database
 from support.processes import free_port, is_alive, kill_tree
@@ -99,14 +98,10 @@ class Server(ABC):
     def socket(self) -> Path:
         """The Unix socket's directory (PostgreSQL) or file (MariaDB)."""
 
-    def url(self, database: str = "", driver: str = "") -> str:
-        """The URL of ``database``, with user and password.
-
-        Without ``database`` it names the one that always exists; without ``driver``
-        it names none.
-        """
+    def url(self, database: str = "") -> str:
+        """The URL of ``database``, or of the one that always exists, with password."""
         url = URL.create(
-            f"{self.drivername}+{driver}" if driver else self.drivername,
+            self.drivername,
             username=USER,
             password=PASSWORD,
             host="127.0.0.1",
@@ -140,7 +135,7 @@ class Server(ABC):
             try:
                 execute(self.url(), "SELECT 1")
                 return
-            except (psycopg.OperationalError, pymysql.OperationalError) as error:
+            except OperationalError as error:
                 if self.running and time.monotonic() < deadline:
                     time.sleep(0.02)
                     continue

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Self
 
-import psycopg
-import pymysql
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from support.databases import execute
 from support.servers import ServerError, ServerMissingError, own_server
@@ -92,7 +91,7 @@ def start_server(backend: str, exits: ExitStack) -> tuple[str, str]:
         url = named.render_as_string(hide_password=False)
         try:
             execute(url, "SELECT 1")
-        except (psycopg.OperationalError, pymysql.OperationalError) as error:
+        except OperationalError as error:
             raise ServerError(f"{VARIABLES[backend]}: {error}") from error
         return url, ""
     server = own_server(backend)

@@ -24,6 +24,8 @@ RELEASES: Mapping[str, str] = tomllib.loads((ROOT / "releases.toml").read_text()
 TAGS = [f"v{version}" for version in RELEASES]
 NOW = "v1000.0.0"
 """The tag of the working tree."""
+LATER = "v1001.0.0"
+"""The tag of a release that is yet to come."""
 
 NAMES: Mapping[str, Any] = {"project_name": "Service", "package_name": "service"}
 """Answers that else would come from the folder's name."""

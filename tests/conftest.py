@@ -18,6 +18,12 @@ pytest_plugins = ["support.pytest_plugin"]
 
 
 @pytest.fixture(scope="session")
+def set_default_gitconfig() -> dict[str, str]:
+    """Git's configuration in all tests: it does not wait for the disk."""
+    return {"core.fsync": "none", "maintenance.auto": "false"}
+
+
+@pytest.fixture(scope="session")
 def questionnaire() -> Questionnaire:
     """The template's questions, asked one by one."""
     return Questionnaire(template.questions_only())

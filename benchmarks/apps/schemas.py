@@ -1,4 +1,4 @@
-"""What all measured routes take and return; without SQLAlchemy, for the floor."""
+"""What all measured routes take and return; without SQLAlchemy, for the baseline."""
 
 from datetime import datetime
 from typing import Any

@@ -13,14 +13,12 @@ from support.variants import Variant
 EXAMPLES = 10
 """How many requests schemathesis makes up for each operation, beside its own."""
 DESCRIBED = ("status_code", "content_type", "response_headers", "response_schema")
-CHECKS = (
-    ["--mode=all", "--checks=not_a_server_error"],
-    # FastAPI's own 400 for a body that is no text is in no description.
-    [
-        "--mode=positive",
-        f"--checks={','.join(f'{it}_conformance' for it in DESCRIBED)}",
-    ],
-)
+NO_ERRORS = ["--mode=all", "--checks=not_a_server_error"]
+# FastAPI's own 400 for a body that is no text is in no description.
+AS_DESCRIBED = [
+    "--mode=positive",
+    f"--checks={','.join(f'{it}_conformance' for it in DESCRIBED)}",
+]
 
 
 def test_no_request_breaks_the_service(
@@ -30,12 +28,14 @@ def test_no_request_breaks_the_service(
 ) -> None:
     """Requests made up from the OpenAPI document, valid and not, are never a 5xx.
 
-    And every answer, errors included, is as the document describes it.
+    And every answer, errors included, is as the document describes it, which is the
+    same for all databases.
     """
     rendering = render(sampled_driver)
     service = rendering.serve(app="service.main:app")
     validate(service.get("/openapi.json").json())
-    for checks in CHECKS:
+    is_described = sampled_driver.backend == "postgresql"
+    for checks in [NO_ERRORS, *([AS_DESCRIBED] if is_described else [])]:
         run = subprocess.run(
             [
                 *(SCRIPTS / "schemathesis", "run"),

@@ -13,10 +13,10 @@ from support.variants import Variant
 
 
 def test_load_beyond_capacity_is_shed(
-    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """Who gets no turn in time is told to come again; the rest goes on as before."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve(pool_size=2, pool_timeout=0.5)
     holders, hold = 2, 2.0
 
@@ -42,7 +42,7 @@ def test_load_beyond_capacity_is_shed(
             assert {await each for each in held} == {"200"}
         return clients, waits
 
-    if every_driver.backend == "sqlite":
+    if mode_driver.backend == "sqlite":
         service.kill()
         service = rendering.service(pool_size=1, pool_timeout=0.5)
         service.start()

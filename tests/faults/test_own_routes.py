@@ -69,10 +69,12 @@ def test_transaction_in_a_request(
 
 
 def test_one_transaction_too_many(
-    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    sampled_pooled_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
 ) -> None:
     """A third transaction is refused at once, and says what to do."""
-    rendering = render(pooled_driver)
+    rendering = render(sampled_pooled_driver)
     service = rendering.serve()
 
     async def load() -> Clients:
@@ -90,10 +92,12 @@ def test_one_transaction_too_many(
 
 
 def test_sockets(
-    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    sampled_pooled_driver: Variant,
+    render: Callable[[Variant], Rendering],
+    figures: Figures,
 ) -> None:
     """A socket may not hold a session; between messages it holds no connection."""
-    rendering = render(pooled_driver)
+    rendering = render(sampled_pooled_driver)
     service = rendering.serve(pool_timeout=1)
     address = service.url.replace("http", "ws", 1)
 

@@ -30,10 +30,10 @@ async def post_all(service: Service, paths: list[str]) -> Clients:
 
 
 def test_deadlocks_end_in_success(
-    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """Two rows, updated in both orders at once."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60, lock_timeout=20)
     one, two = (
         service.post("/notes", json={"title": title}).json() for title in ("one", "two")
@@ -54,14 +54,14 @@ def test_deadlocks_end_in_success(
 
 
 def test_read_modify_write(
-    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
     """A number that all increase by reading it and writing the next one."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60)
     note = service.post("/notes", json={"title": "counter"}).json()
     path = f"/count/{note}"
-    if every_driver.backend in SERVER_BACKENDS:
+    if mode_driver.backend in SERVER_BACKENDS:
         path += "?isolation=SERIALIZABLE"
     ledger = asyncio.run(post_all(service, [path] * RUNS)).ledger
     counted = stars(service, rendering)
@@ -114,10 +114,10 @@ def test_fifty_writers_of_a_file(
 
 
 def test_work_in_the_background_sees_what_was_committed(
-    every_driver: Variant, render: Callable[[Variant], Rendering]
+    mode_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
     """A background task opens a transaction of its own, after the request's."""
-    rendering = render(every_driver)
+    rendering = render(mode_driver)
     service = rendering.serve()
 
     assert service.post("/later", params={"title": "later"}).status_code == 202

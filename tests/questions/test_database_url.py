@@ -1,4 +1,4 @@
-"""What a database URL is taken to mean, held against SQLAlchemy's own reading."""
+"""What a database URL is taken to mean, compared with SQLAlchemy's own reading."""
 
 import json
 import re

@@ -59,11 +59,19 @@ def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None
 
 
 def test_fresh_environment(
-    fresh_sample: Variant, service_checker: ServiceChecker
+    fresh_sample: Variant,
+    service_checker: ServiceChecker,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    """`uv sync` and `uv run pytest` are all it takes, and no package is left over.
+
+    Services on one Python take turns in an environment: `uv sync` removes what the
+    service does not declare.
+    """
     environment = clean_environment()
     python = find_pythons()[fresh_sample.python]
+    place = tmp_path_factory.getbasetemp() / f"environment-{fresh_sample.python}"
+    environment["UV_PROJECT_ENVIRONMENT"] = str(place)
     with service_checker.database(fresh_sample.backend) as url:
         if url:
             environment["DATABASE_URL"] = url
@@ -83,40 +91,31 @@ def test_fresh_environment(
                 service_checker.counts["tests in their suites"] = int(passed[1])
 
 
-@pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_the_steps_of_the_ci_pass(ci: str, service_checker: ServiceChecker) -> None:
-    """A newcomer's first commands, too: all checks of the service, as it comes."""
+def test_the_steps_of_the_ci_pass(service_checker: ServiceChecker) -> None:
+    """A newcomer's first commands, too: all checks of the service, as it comes.
+
+    Then Coverage measures its suite by the service's own settings; the variants are
+    measured by Slipcover. GitLab runs the same commands as GitHub.
+    """
+    gitlab = service_checker.copier.copy(service_checker.folder / "gitlab", ci="gitlab")
+    script = yaml.safe_load((gitlab / ".gitlab-ci.yml").read_text())["check"]["script"]
     with service_checker.database("sqlite"):
-        project = service_checker.render({"ci": ci})
+        project = service_checker.render({"ci": "github"})
         commit(project.path)
-        if ci == "github":
-            workflow = (project.path / ".github/workflows/ci.yml").read_text()
-            steps = yaml.safe_load(workflow)["jobs"]["check"]["steps"]
-            commands = [step["run"] for step in steps if "run" in step]
-        else:
-            config = (project.path / ".gitlab-ci.yml").read_text()
-            commands = yaml.safe_load(config)["check"]["script"]
+        workflow = (project / ".github/workflows/ci.yml").read_text()
+        steps = yaml.safe_load(workflow)["jobs"]["check"]["steps"]
+        commands = [step["run"] for step in steps if "run" in step]
+        assert commands == script
         assert commands[-1] == "uv run pytest"
+        coverage = "uv run --with=coverage coverage"
         environment = clean_environment()
         environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
-        for command in commands:
-            done = run(["bash", "-c", command], project.path, environment)
-            if done.returncode:
-                service_checker.findings.append(done.stdout)
-
-
-def test_coverage_is_complete_by_the_settings_of_the_service(
-    service_checker: ServiceChecker,
-) -> None:
-    """As Coverage measures it; the variants are measured by Slipcover."""
-    coverage = [uv(), "run", "--with=coverage", "coverage"]
-    with service_checker.database("sqlite"):
-        project = service_checker.render({})
         for command in (
-            [*coverage, "run", "-m", "pytest"],
-            [*coverage, "report", "--show-missing", "--fail-under=100"],
+            *commands,
+            f"{coverage} run -m pytest",
+            f"{coverage} report --show-missing --fail-under=100",
         ):
-            done = run(command, project.path, clean_environment())
+            done = run(["bash", "-c", command], project.path, environment)
             if done.returncode:
                 service_checker.findings.append(done.stdout)
 
@@ -134,3 +133,10 @@ def test_fresh_environments_are_of_every_python_and_driver(
         (sample.backend, sample.answers["mode"], sample.answers.get("driver"))
         for sample in fresh
     }
+
+
+def test_missing_uv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError, match="with `uv run pytest`"):
+        uv()

@@ -1,46 +1,21 @@
-"""`copier update`: from every release, to every other answer, from wherever it came."""
+"""`copier update`: to every other answer, from wherever the service came."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
-import yaml
 from copier import run_recopy
 
 from support.answer_changes import Change, changes
-from support.copier_internals import Answers, Questionnaire
+from support.copier_internals import Questionnaire
 from support.processes import commit, copier, git
-from support.questions import asked, static_choices
+from support.questions import asked
 from support.samples import Samples
-from support.template import NOW, RELEASES, ROOT, TAGS, copy, files, update
+from support.template import NOW, TAGS, copy, files, update
 from support.terminal import Terminal
-
-LATER = "v1001.0.0"
-
-
-@pytest.fixture
-def service(releases: Path, tmp_path: Path) -> Path:
-    """A service from the first release."""
-    folder = tmp_path / "service"
-    copy(releases, folder, TAGS[0], {})
-    return folder
-
-
-@pytest.fixture(scope="session")
-def later(releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The releases, and another one that changes the first line of every file."""
-    folder = tmp_path_factory.mktemp("later") / "template"
-    shutil.copytree(releases, folder)
-    for path in (folder / "template").rglob("*"):
-        if path.is_file() and path.read_text() and "answers_file" not in path.name:
-            path.write_text(f"# Fixed.\n{path.read_text()}")
-    commit(folder, "Later")
-    git(folder, "tag", LATER)
-    return folder
+from support.variants import values_of
 
 
 def test_an_update_is_a_fresh_copy(
@@ -68,181 +43,25 @@ def kept(service: Path) -> dict[str, bytes]:
 def test_every_answer_is_changed(
     questionnaire: Questionnaire, samples: Samples
 ) -> None:
-    tried = changes(samples["variant"])
-    changed = {name for change in tried for name in change.after}
-    assert changed == questionnaire.asked.keys() - {"package_name"}
-
-
-# --- Releases ---
-
-
-def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
-    entries = re.findall(
-        r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
-    )
-    released = [entry for entry in entries if entry != "Unreleased"]
-    recorded = list(RELEASES)[::-1]
-    # Between the commit of a release and its record, the newest is not there yet.
-    assert recorded in (released, released[1:])
-    for version, sha in RELEASES.items():
-        assert f'version = "{version}"' in git(ROOT, "show", f"{sha}:pyproject.toml")
-        assert f"## {version}\n" in git(ROOT, "show", f"{sha}:CHANGELOG.md")
-        git(ROOT, "merge-base", "--is-ancestor", sha, "HEAD")
-    for tag in git(ROOT, "tag").split():
-        sha = git(ROOT, "rev-parse", f"{tag}^{{commit}}").strip()
-        assert RELEASES[tag.removeprefix("v")] == sha
-
-
-def test_no_release_needs_trust(releases: Path) -> None:
-    """One that did would ask for it in every later update."""
-    for tag in [*TAGS, NOW]:
-        config = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
-        assert config.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
-
-
-def test_no_question_and_no_choice_is_ever_taken_back(releases: Path) -> None:
-    """Copier would reset the answer of every service that has it."""
-    now = yaml.safe_load(git(releases, "show", f"{NOW}:copier.yml"))
-    for tag in TAGS:
-        then = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
-        for name, question in then.items():
-            if not name.startswith("_") and question.get("when") is not False:
-                assert now[name]["type"] == question["type"]
-                missing = [
-                    choice
-                    for choice in static_choices(question)
-                    if choice not in static_choices(now[name])
-                ]
-                assert missing == []
-
-
-# --- Who owns which file (docs/update.md) ---
-
-
-def test_every_file_gets_what_is_new_and_keeps_what_was_edited(
-    later: Path, tmp_path: Path
-) -> None:
-    service = tmp_path / "service"
-    copy(later, service, NOW, {"database_url": "postgresql://app@db/app"})
-    rendered = [name for name, text in files(service).items() if text]
-    rendered.remove(".copier-answers.yml")
-    for name in rendered:
-        with (service / name).open("a") as file:
-            file.write("# Edited.\n")
-    commit(service, "Edits")
-
-    update(service, LATER)
-
-    for name in rendered:
-        text = (service / name).read_text()
-        assert text.startswith("# Fixed.\n"), name
-        assert text.endswith("# Edited.\n"), name
-        assert "<<<<<<<" not in text, name
-
-
-def test_files_of_ones_own_are_not_touched_and_deleted_ones_stay_away(
-    later: Path, tmp_path: Path
-) -> None:
-    service = tmp_path / "service"
-    copy(later, service, NOW, {})
-    own = {
-        ".env": "DATABASE_URL=postgresql://app:s3cret@db/app\n",
-        "uv.lock": "version = 1\n",
-        "migrations/versions/0002_mine.py": "# Mine.\n",
-        "src/service/db/mine.py": "# Mine.\n",
-        "tests/test_mine.py": "# Mine.\n",
+    """Those that span the variants, to each other one; drivers, within a database."""
+    variants = samples["variant"]
+    changed: set[str] = set()
+    made = set()
+    for change in changes(variants):
+        changed |= change.after.keys()
+        before = questionnaire.settle(change.before)
+        after = questionnaire.settle({**change.before, **change.after})
+        made |= {(name, before[name], after[name]) for name in before.keys() & after}
+    wanted = {
+        (name, *pair)
+        for name, values in values_of(variants).items()
+        if name != "driver"
+        for pair in permutations(values, 2)
     }
-    for name, text in own.items():
-        (service / name).write_text(text)
-    deleted = [
-        "tests/test_users.py",
-        "src/service/health.py",
-        ".pre-commit-config.yaml",
-    ]
-    for name in deleted:
-        (service / name).unlink()
-    commit(service, "Own work")
-
-    update(service, LATER)
-
-    assert {name: (service / name).read_text() for name in own} == own
-    assert not any((service / name).exists() for name in deleted)
-
-
-@pytest.mark.parametrize("tag", TAGS)
-@pytest.mark.parametrize("backend", ["sqlite:///a.db", "postgresql:///a", "mysql:///a"])
-@pytest.mark.parametrize("example", [True, False])
-def test_a_released_migration_never_changes(
-    tag: str, backend: str, example: bool, releases: Path, tmp_path: Path
-) -> None:
-    answers = {"database_url": backend, "example": example}
-    copy(releases, tmp_path / "then", tag, answers)
-    copy(releases, tmp_path / "now", NOW, {**answers, "mode": "sync"})
-    migration = "migrations/versions/0001_initial.py"
-    assert (tmp_path / "now" / migration).read_bytes() == (
-        tmp_path / "then" / migration
-    ).read_bytes()
-
-
-def test_a_conflict_is_marked_and_known_to_git(later: Path, tmp_path: Path) -> None:
-    service = tmp_path / "service"
-    copy(later, service, NOW, {})
-    readme = service / "README.md"
-    readme.write_text(readme.read_text().replace("# Service", "# Our service", 1))
-    commit(service, "Edit")
-
-    update(service, LATER)
-
-    assert readme.read_text().startswith(
-        "<<<<<<< before updating\n# Our service\n=======\n# Fixed.\n# Service\n"
-    )
-    assert git(service, "diff", "--name-only", "--diff-filter=U") == "README.md\n"
-
-
-def test_what_was_edited_in_a_file_that_an_answer_removes_can_stay_as_a_reject(
-    service: Path,
-) -> None:
-    models = service / "src/service/users/models.py"
-    models.write_text(models.read_text().replace("String(100)", "String(99)"))
-    commit(service, "Edit")
-
-    update(service, conflict="rej", example=False)
-
-    assert not models.exists()
-    assert "String(99)" in models.with_name("models.py.rej").read_text()
-
-
-@pytest.mark.parametrize("left_over", ["conflict", "reject", "nothing"])
-def test_checks_before_a_commit_find_what_is_left_over(
-    left_over: str, later: Path, tmp_path: Path
-) -> None:
-    service = tmp_path / "service"
-    copy(later, service, NOW, {})
-    readme = service / "README.md"
-    if left_over != "nothing":
-        readme.write_text(readme.read_text().replace("# Service", "# Our service", 1))
-        commit(service, "Edit")
-    update(service, LATER, conflict="rej" if left_over == "reject" else "inline")
-    git(service, "add", "--all")
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pre_commit", "run", "--all-files"],
-        cwd=service,
-        # What the service's own environment is needed for, test_samples.py tries.
-        env=os.environ | {"SKIP": "ruff-check,ruff-format,mypy"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert (done.returncode == 0) is (left_over == "nothing"), done.stdout
-    assert ("README.md:1:<<<<<<< before updating" in done.stdout) is (
-        left_over == "conflict"
-    )
-    assert ("README.md.rej" in done.stdout) is (left_over == "reject")
-
-
-# --- Where the template is, and where the service ---
+    assert changed == questionnaire.asked.keys() - {"package_name"}
+    assert wanted <= made
+    for drivers in (("psycopg", "asyncpg"), ("asyncmy", "aiomysql")):
+        assert {("driver", *pair) for pair in permutations(drivers)} <= made
 
 
 @pytest.mark.parametrize(
@@ -353,107 +172,6 @@ def test_enter_all_the_way_keeps_the_answers(releases: Path, tmp_path: Path) -> 
     assert files(service) == files(tmp_path / "fresh")
 
 
-# --- What it says ---
-
-
-def test_an_update_says_how_to_take_it_back(service: Path) -> None:
-    before = files(service)
-    readme = service / "README.md"
-    readme.write_text(readme.read_text().replace("$ uv sync", "$ make", 1))
-    commit(service)
-    edited = files(service)
-
-    done = copier("update", "--defaults", "--data=mode=sync", cwd=service)
-
-    command = "git restore --staged --worktree . && git clean -fd ."
-    assert f"    {command}\n" in done.stderr
-    assert files(service) != edited
-    subprocess.run(["bash", "-c", command], cwd=service, check=True)
-    assert files(service) == edited != before
-    assert git(service, "status", "--porcelain") == ""
-
-
-def test_an_update_says_what_is_new(service: Path) -> None:
-    done = copier("update", "--defaults", cwd=service)
-    assert f"New since {TAGS[0]}:\n\n" in done.stderr
-    news = done.stderr.partition("New since")[2].partition("Next:")[0]
-    assert "- `copier update` is tested" in news
-    assert "The first release" not in news
-    commit(service)
-
-    done = copier("update", "--defaults", "--data=mode=sync", cwd=service)
-    assert "New since" not in done.stderr
-
-
-def test_an_update_names_the_files_it_removed(service: Path) -> None:
-    before = files(service)
-    done = copier("update", "--defaults", "--data=alembic=false", cwd=service)
-    listed = done.stderr.partition("Removed, because")[2].partition("    git log")[0]
-    lines = [
-        line.partition("  # now ") for line in listed.split("\n\n")[1].splitlines()
-    ]
-    assert {line[0].strip() for line in lines} == before.keys() - files(service)
-    moved = {old.strip(): new for old, _, new in lines if new}
-    assert moved["src/service/db/slots.py"] == "src/service/db/limiter.py"
-    assert moved["tests/test_sessions.py"] == "tests/db/test_sessions.py"
-    assert {*moved.values()} <= files(service).keys()
-    subprocess.run(
-        ["bash", "-c", "git checkout HEAD -- migrations/env.py"],
-        cwd=service,
-        check=True,
-    )
-    assert (service / "migrations/env.py").exists()
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "steps"),
-    [
-        ({}, {"ci": "none"}, ["uv run alembic upgrade head"]),
-        (
-            {"alembic": False},
-            {"alembic": True},
-            [
-                "uv run alembic stamp head  # if the tables exist already",
-                "uv run alembic upgrade head",
-            ],
-        ),
-        (
-            {"alembic": False},
-            {"database_url": "postgresql://app@db/shop"},
-            ["createdb --host db --username app shop", "grep DATABASE .env"],
-        ),
-        ({"alembic": False}, {"mode": "sync"}, ["grep DATABASE .env .env.example"]),
-        ({"alembic": False}, {"transaction": "explicit"}, []),
-    ],
-)
-def test_an_update_says_what_to_run(
-    before: Answers,
-    after: Answers,
-    steps: list[str],
-    releases: Path,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> None:
-    copy(releases, tmp_path / "service", NOW, before)
-    update(tmp_path / "service", quiet=False, **after)
-    message = capfd.readouterr().err.partition("Next:\n\n")[2]
-    printed = [line.strip() for line in message.splitlines() if line.strip()]
-    expected = [
-        "git status",
-        *[step for step in steps if "alembic" not in step],
-        "uv sync",
-        *[step for step in steps if "alembic" in step],
-        "uv run pytest",
-        "uvx pre-commit run --all-files",
-        "git add --all . && git commit",
-    ]
-    assert len(printed) == len(expected)
-    assert all(map(str.startswith, printed, expected))
-
-
-# --- What goes wrong ---
-
-
 @pytest.mark.parametrize(
     ("break_", "message"),
     [
@@ -500,9 +218,6 @@ def test_what_cannot_be_updated_is_left_as_it_is(
     assert done.returncode != 0
     assert message in done.stderr
     assert files(service) == before
-
-
-# --- Copier's other commands ---
 
 
 def test_whether_there_is_an_update(service: Path) -> None:

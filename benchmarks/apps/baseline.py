@@ -1,7 +1,7 @@
 """The measured routes on a driver's own pool: the least that they can cost.
 
-The environment names the driver (``FLOOR``, a key of ``POOLS``) and the place of the
-database (``FLOOR_PLACE``, keyword arguments as JSON).
+The environment names the driver (``BASELINE``, a key of ``POOLS``) and the place of the
+database (``BASELINE_DATABASE``, keyword arguments as JSON).
 """
 
 import json
@@ -27,8 +27,8 @@ POOLS: dict[str, Any] = {
 }
 SYNC = {"psycopg-sync", "pymysql", "pysqlite"}
 
-DRIVER = os.environ["FLOOR"]
-PLACE = json.loads(os.environ["FLOOR_PLACE"])
+DRIVER = os.environ["BASELINE"]
+PLACE = json.loads(os.environ["BASELINE_DATABASE"])
 pool = POOLS[DRIVER]()
 first, second = pool.mark.format(1), pool.mark.format(2)
 

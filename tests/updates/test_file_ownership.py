@@ -1,0 +1,119 @@
+"""Who owns which file (docs/update.md): what is new, and what was edited."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.processes import commit, git
+from support.template import LATER, NOW, copy, files, update
+
+
+def test_every_file_gets_what_is_new_and_keeps_what_was_edited(
+    later: Path, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    copy(later, service, NOW, {"database_url": "postgresql://app@db/app"})
+    rendered = [name for name, text in files(service).items() if text]
+    rendered.remove(".copier-answers.yml")
+    for name in rendered:
+        with (service / name).open("a") as file:
+            file.write("# Edited.\n")
+    commit(service, "Edits")
+
+    update(service, LATER)
+
+    for name in rendered:
+        text = (service / name).read_text()
+        assert text.startswith("# Fixed.\n"), name
+        assert text.endswith("# Edited.\n"), name
+        assert "<<<<<<<" not in text, name
+
+
+def test_files_of_ones_own_are_not_touched_and_deleted_ones_stay_away(
+    later: Path, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    copy(later, service, NOW, {})
+    own = {
+        ".env": "DATABASE_URL=postgresql://app:s3cret@db/app\n",
+        "uv.lock": "version = 1\n",
+        "migrations/versions/0002_mine.py": "# Mine.\n",
+        "src/service/db/mine.py": "# Mine.\n",
+        "tests/test_mine.py": "# Mine.\n",
+    }
+    for name, text in own.items():
+        (service / name).write_text(text)
+    deleted = [
+        "tests/test_users.py",
+        "src/service/health.py",
+        ".pre-commit-config.yaml",
+    ]
+    for name in deleted:
+        (service / name).unlink()
+    commit(service, "Own work")
+
+    update(service, LATER)
+
+    assert {name: (service / name).read_text() for name in own} == own
+    assert not any((service / name).exists() for name in deleted)
+
+
+def test_a_conflict_is_marked_and_known_to_git(later: Path, tmp_path: Path) -> None:
+    service = tmp_path / "service"
+    copy(later, service, NOW, {})
+    readme = service / "README.md"
+    readme.write_text(readme.read_text().replace("# Service", "# Our service", 1))
+    commit(service, "Edit")
+
+    update(service, LATER)
+
+    assert readme.read_text().startswith(
+        "<<<<<<< before updating\n# Our service\n=======\n# Fixed.\n# Service\n"
+    )
+    assert git(service, "diff", "--name-only", "--diff-filter=U") == "README.md\n"
+
+
+def test_what_was_edited_in_a_file_that_an_answer_removes_can_stay_as_a_reject(
+    service: Path,
+) -> None:
+    models = service / "src/service/users/models.py"
+    models.write_text(models.read_text().replace("String(100)", "String(99)"))
+    commit(service, "Edit")
+
+    update(service, conflict="rej", example=False)
+
+    assert not models.exists()
+    assert "String(99)" in models.with_name("models.py.rej").read_text()
+
+
+@pytest.mark.parametrize("left_over", ["conflict", "reject", "nothing"])
+def test_checks_before_a_commit_find_what_is_left_over(
+    left_over: str, later: Path, tmp_path: Path
+) -> None:
+    service = tmp_path / "service"
+    copy(later, service, NOW, {})
+    readme = service / "README.md"
+    if left_over != "nothing":
+        readme.write_text(readme.read_text().replace("# Service", "# Our service", 1))
+        commit(service, "Edit")
+    update(service, LATER, conflict="rej" if left_over == "reject" else "inline")
+    git(service, "add", "--all")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pre_commit", "run", "--all-files"],
+        cwd=service,
+        # What the service's own environment is needed for, test_samples.py tries.
+        env=os.environ | {"SKIP": "ruff-check,ruff-format,mypy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode == 0) is (left_over == "nothing"), done.stdout
+    assert ("README.md:1:<<<<<<< before updating" in done.stdout) is (
+        left_over == "conflict"
+    )
+    assert ("README.md.rej" in done.stdout) is (left_over == "reject")

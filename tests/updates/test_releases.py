@@ -1,0 +1,76 @@
+"""Releases: recorded, and with nothing taken back that a service has."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from copier import run_copy
+
+from support.processes import git
+from support.questions import static_choices
+from support.template import NOW, RELEASES, ROOT, TAGS
+
+
+def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
+    entries = re.findall(
+        r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    released = [entry for entry in entries if entry != "Unreleased"]
+    recorded = list(RELEASES)[::-1]
+    # Between the commit of a release and its record, the newest is not there yet.
+    assert recorded in (released, released[1:])
+    for version, sha in RELEASES.items():
+        assert f'version = "{version}"' in git(ROOT, "show", f"{sha}:pyproject.toml")
+        assert f"## {version}\n" in git(ROOT, "show", f"{sha}:CHANGELOG.md")
+        git(ROOT, "merge-base", "--is-ancestor", sha, "HEAD")
+    for tag in git(ROOT, "tag").split():
+        sha = git(ROOT, "rev-parse", f"{tag}^{{commit}}").strip()
+        assert RELEASES[tag.removeprefix("v")] == sha
+
+
+def test_no_release_needs_trust(releases: Path) -> None:
+    """One that did would ask for it in every later update."""
+    for tag in [*TAGS, NOW]:
+        config = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
+        assert config.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
+
+
+def test_no_question_and_no_choice_is_ever_taken_back(releases: Path) -> None:
+    """Copier would reset the answer of every service that has it."""
+    now = yaml.safe_load(git(releases, "show", f"{NOW}:copier.yml"))
+    for tag in TAGS:
+        then = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
+        for name, question in then.items():
+            if not name.startswith("_") and question.get("when") is not False:
+                assert now[name]["type"] == question["type"]
+                missing = [
+                    choice
+                    for choice in static_choices(question)
+                    if choice not in static_choices(now[name])
+                ]
+                assert missing == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite:///a.db", "postgresql:///a", "mysql:///a"])
+@pytest.mark.parametrize("example", [True, False])
+def test_a_released_migration_never_changes(
+    backend: str, example: bool, releases: Path, tmp_path: Path
+) -> None:
+    migration = "migrations/versions/0001_initial.py"
+
+    def render(tag: str, **answers: object) -> bytes:
+        data = {"database_url": backend, "example": example, **answers}
+        run_copy(
+            str(releases),
+            tmp_path / tag,
+            data,
+            vcs_ref=tag,
+            exclude=["*", "!migrations"],
+            defaults=True,
+            quiet=True,
+        )
+        return (tmp_path / tag / migration).read_bytes()
+
+    now = render(NOW, mode="sync")
+    assert {tag: render(tag) for tag in TAGS} == dict.fromkeys(TAGS, now)
