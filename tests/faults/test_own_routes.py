@@ -65,7 +65,7 @@ def test_transaction_in_a_request(
     assert background.ledger.answers == {"202": CLIENTS // 5}
     assert service.get("/pools").json() == 0
     if pooled_driver.backend not in SERVER_BACKENDS:
-        assert "use the session that is open, or end it first" in read_log(service.log)
+        assert "use the open session, or end it first" in read_log(service.log)
 
 
 def test_one_transaction_too_many(
@@ -87,7 +87,7 @@ def test_one_transaction_too_many(
 
     assert ledger.answers == {"500": CLIENTS}
     assert not rendering.titles()
-    assert "use the session that is open, or end it first" in read_log(service.log)
+    assert "use the open session, or end it first" in read_log(service.log)
     assert service.get("/pools").json() == 0
 
 

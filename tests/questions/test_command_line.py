@@ -29,7 +29,7 @@ def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
     [
         (
             ["database_url=postgresql://app:s3cret@db/app"],
-            "question 'database_url': Put the password into .env instead",
+            "question 'database_url': Put the password in .env instead",
         ),
         (
             ["database_url=oracle://db/app"],
@@ -85,7 +85,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.answer("database_url", CLEAR + "postgresql://app:s3cret@db/shop")
         terminal.correct(
             "database_url",
-            "Put the password into .env instead",
+            "Put the password in .env instead",
             "postgresql://app@db:5433/shop",
         )
         terminal.answer("mode")

@@ -229,7 +229,7 @@ def test_a_url_with_a_password_is_refused(
 ) -> None:
     url = f"{scheme}://{user}:{password}@{host}/db"
     assert sqlalchemy_reads(url).password is not None
-    assert problem(url) == "Put the password into .env instead"
+    assert problem(url) == "Put the password in .env instead"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_url_with_a_password_is_refused(
 @pytest.mark.parametrize("query", ["{}=x", "a=b&{}=x", "{}=x&a=b", "{}="])
 def test_a_password_in_the_query_is_refused(key: str, query: str) -> None:
     url = "postgresql://host/db?" + query.format(key)
-    assert problem(url) == "Put the password into .env instead"
+    assert problem(url) == "Put the password in .env instead"
 
 
 @pytest.mark.parametrize("query", ["passfile=/etc/pgpass", "application_name=password"])
@@ -285,8 +285,8 @@ def test_other_options_may_speak_of_passwords(query: str) -> None:
         ("postgresql://host", "Add the database, like host/app"),
         ("postgresql://host/", "Add the database, like host/app"),
         ("mysql://host?charset=utf8mb4", "Add the database, like host/app"),
-        ("postgresql://user:@host/db", "Put the password into .env instead"),
-        ("postgresql://host:1/db?x=a@b", "Put the password into .env instead"),
+        ("postgresql://user:@host/db", "Put the password in .env instead"),
+        ("postgresql://host:1/db?x=a@b", "Put the password in .env instead"),
     ],
 )
 def test_a_bad_url_is_refused_with_the_remedy(url: str, remedy: str) -> None:

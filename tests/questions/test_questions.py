@@ -247,12 +247,12 @@ def test_a_good_answer_is_taken(name: str, value: object) -> None:
         ("project_name", "", "Use 1 to 80 characters"),
         ("project_name", "  ", "Use 1 to 80 characters"),
         ("project_name", "x" * 81, "Use 1 to 80 characters"),
-        ("project_name", "a\nb", "Use one line of printable text"),
-        ("project_name", "a\tb", "Use one line of printable text"),
-        ("project_name", "a\x1b[31m", "Use one line of printable text"),
-        ("project_name", "right\u202eleft", "Use one line of printable text"),
-        ("project_description", "a\nb", "Use one line of printable text"),
-        ("project_description", "a\u2028b", "Use one line of printable text"),
+        ("project_name", "a\nb", "Use one line of plain text"),
+        ("project_name", "a\tb", "Use one line of plain text"),
+        ("project_name", "a\x1b[31m", "Use one line of plain text"),
+        ("project_name", "right\u202eleft", "Use one line of plain text"),
+        ("project_description", "a\nb", "Use one line of plain text"),
+        ("project_description", "a\u2028b", "Use one line of plain text"),
         ("package_name", "", "Use a-z, 0-9 and _, like my_app"),
         ("package_name", "My_App", "Use a-z, 0-9 and _, like my_app"),
         ("package_name", "my-app", "Use a-z, 0-9 and _, like my_app"),
@@ -270,7 +270,7 @@ def test_a_good_answer_is_taken(name: str, value: object) -> None:
         ("package_name", "alembic", "Rename: a module has this name"),
         ("package_name", "migrations", "Rename: a module has this name"),
         ("database_url", "nonsense", "Use a URL like sqlite:///./app.db"),
-        ("database_url", "mysql://u:s3cret@h/d", "Put the password into .env instead"),
+        ("database_url", "mysql://u:s3cret@h/d", "Put the password in .env instead"),
         ("pool_size", 0, "Use a whole number from 1 to 1000"),
         ("pool_size", 1001, "Use a whole number from 1 to 1000"),
         ("pool_size", "abc", "Use a whole number from 1 to 1000"),
@@ -480,7 +480,7 @@ def test_whatever_the_project_is_called_its_package_may_be_called(name: str) -> 
 @settings(deadline=None)
 def test_whatever_the_folder_is_called_the_project_may_be_called(folder: str) -> None:
     project_name = macros("names").derive_project(folder)
-    assert not macros("answers").text_problem(project_name, 80).strip()
+    assert not macros("checks").text(project_name, 80).strip()
 
 
 @pytest.mark.parametrize(

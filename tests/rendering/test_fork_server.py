@@ -64,7 +64,9 @@ def test_it():
     project = make_suite(tmp_path, suite)
     check_suite(project, "service", {})
     sleeper = int((project / "pid").read_text())
-    assert not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+    wait_for(
+        lambda: not (psutil.pid_exists(sleeper) and is_alive(psutil.Process(sleeper)))
+    )
 
 
 def test_types_of_one_project_do_not_hide_those_of_the_next(
