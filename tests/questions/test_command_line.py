@@ -95,7 +95,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.correct("pool_size", "Use a whole number from 1 to 1000", "20")
         terminal.answer("max_overflow")
         terminal.answer("pool_timeout", CLEAR + "0")
-        terminal.correct("pool_timeout", "Use seconds above 0, like 5 or 0.5", "0.5")
+        terminal.correct("pool_timeout", "Use seconds > 0, like 5 or 0.5", "0.5")
         terminal.answer("pool_recycle", CLEAR + "-1")
         terminal.answer("pool_pre_ping", DOWN + DOWN)
         terminal.answer("transaction", DOWN)
