@@ -25,9 +25,10 @@ def test_an_update_is_a_fresh_copy(
     tmp_path: Path,
 ) -> None:
     service = tmp_path / "service"
-    copy(releases, service, change.release, questionnaire.settle(change.before))
+    before = questionnaire.settle(change.before)
+    copy(releases, service, change.release, before)
 
-    after = questionnaire.settle({**change.before, **change.after})
+    after = questionnaire.settle({**before, **change.after})
     update(service, **{name: after[name] for name in change.after if name in after})
 
     copy(releases, tmp_path / "fresh", NOW, after)
@@ -50,7 +51,7 @@ def test_every_answer_is_changed(
     for change in changes(variants):
         changed |= change.after.keys()
         before = questionnaire.settle(change.before)
-        after = questionnaire.settle({**change.before, **change.after})
+        after = questionnaire.settle({**before, **change.after})
         made |= {(name, before[name], after[name]) for name in before.keys() & after}
     wanted = {
         (name, *pair)
