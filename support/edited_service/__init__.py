@@ -13,7 +13,8 @@ from typing import Any
 
 import jinja2
 
-ROOT = Path(__file__).parent.parent.parent
+from support.template import ROOT
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader([Path(__file__).parent, ROOT]),
     undefined=jinja2.StrictUndefined,
