@@ -15,6 +15,7 @@ import jinja2
 import pytest
 from copier import run_copy
 from copier._main import Worker
+from copier._template import load_template_config
 from copier._types import MISSING
 from copier._user_data import AnswersMap, Question
 from pytest_copier.plugin import CopierFixture, CopierProject
@@ -37,6 +38,11 @@ class Conversation:
     """The questions that were not asked."""
     environment: jinja2.Environment
     """The one that renders the template's files."""
+
+
+def read_config(path: Path) -> Answers:
+    """The content of a ``copier.yml``, and of the files that it includes."""
+    return load_template_config(path)
 
 
 def answer_questions(template: Path, data: Answers, destination: Path) -> Conversation:

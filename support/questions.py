@@ -6,12 +6,10 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-import yaml
-
-from support.copier_internals import Conversation, answer_questions
+from support.copier_internals import Conversation, answer_questions, read_config
 from support.template import ROOT, questions_only
 
-CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))
+CONFIG: Mapping[str, Any] = read_config(ROOT / "copier.yml")
 QUESTIONS = {name: value for name, value in CONFIG.items() if not name.startswith("_")}
 
 

@@ -35,6 +35,8 @@ CONTRACT = [
     "example",
     "container",
     "ci",
+    "read_replica",
+    "pooler",
 ]
 FACTS = [name for name, question in QUESTIONS.items() if question.get("when") is False]
 
@@ -111,21 +113,23 @@ def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
         "example": True,
         "container": True,
         "ci": "github",
+        "read_replica": False,
+        "pooler": "none",
     }
 
 
 @pytest.mark.parametrize(
     ("data", "hidden"),
     [
-        ({}, "driver pool_recycle pool_pre_ping"),
-        ({"pool": "null"}, "driver POOL"),
+        ({}, "driver pool_recycle pool_pre_ping read_replica pooler"),
+        ({"pool": "null"}, "driver POOL read_replica pooler"),
         ({"database_url": SERVER}, ""),
         ({"database_url": SERVER, "pool": "null"}, "POOL"),
         ({"database_url": SERVER, "mode": "sync"}, "driver"),
         ({"database_url": "postgresql+asyncpg://localhost/app"}, "driver"),
-        ({"database_url": "mysql://localhost/app"}, ""),
-        ({"database_url": "mysql://localhost/app", "mode": "sync"}, "driver"),
-        ({"database_url": "mariadb+aiomysql://localhost/app"}, "driver"),
+        ({"database_url": "mysql://localhost/app"}, "pooler"),
+        ({"database_url": "mysql://localhost/app", "mode": "sync"}, "driver pooler"),
+        ({"database_url": "mariadb+aiomysql://localhost/app"}, "driver pooler"),
     ],
 )
 def test_a_question_is_asked_where_it_makes_sense(
@@ -166,6 +170,10 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         (
             {"database_url": "postgresql+asyncpg://h/d", "pool": "null"},
             "is_postgresql is_async uses_asyncpg",
+        ),
+        (
+            {"database_url": SERVER, "pool": "null", "pooler": "transaction"},
+            "is_postgresql is_async uses_psycopg has_pooler",
         ),
         (
             {"database_url": "mariadb+pymysql://h/d", "pool": "null"},
@@ -293,6 +301,7 @@ def test_a_good_answer_is_taken(name: str, value: object) -> None:
         ("pool_recycle", 0, "Use seconds, or -1 for never"),
         ("pool_recycle", "never", "Use seconds, or -1 for never"),
         ("alembic", "maybe", "Answer yes or no"),
+        ("read_replica", "maybe", "Answer yes or no"),
         ("alembic", 2, "Answer yes or no"),
         ("example", "", "Answer yes or no"),
         ("example", "falsee", "Answer yes or no"),

@@ -1,12 +1,13 @@
 """Releases: recorded, and with nothing taken back that a service has."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from copier import run_copy
 
+from support.copier_internals import Answers, read_config
 from support.processes import git
 from support.questions import static_choices
 from support.template import NOW, RELEASES, ROOT, TAGS
@@ -29,18 +30,30 @@ def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
         assert RELEASES[tag.removeprefix("v")] == sha
 
 
-def test_no_release_needs_trust(releases: Path) -> None:
-    """One that did would ask for it in every later update."""
+@pytest.fixture
+def configs(releases: Path, tmp_path: Path) -> dict[str, Answers]:
+    """The settings and questions of every release, and of the working tree."""
+    configs = {}
     for tag in [*TAGS, NOW]:
-        config = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
+        archive = tmp_path / "release.tar"
+        git(releases, "archive", f"--output={archive}", tag, "copier.yml", "includes")
+        shutil.unpack_archive(archive, tmp_path / tag, filter="data")
+        configs[tag] = read_config(tmp_path / tag / "copier.yml")
+    return configs
+
+
+def test_no_release_needs_trust(configs: dict[str, Answers]) -> None:
+    """One that did would ask for it in every later update."""
+    for config in configs.values():
         assert config.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
 
 
-def test_no_question_and_no_choice_is_ever_taken_back(releases: Path) -> None:
+def test_no_question_and_no_choice_is_ever_taken_back(
+    configs: dict[str, Answers],
+) -> None:
     """Copier would reset the answer of every service that has it."""
-    now = yaml.safe_load(git(releases, "show", f"{NOW}:copier.yml"))
-    for tag in TAGS:
-        then = yaml.safe_load(git(releases, "show", f"{tag}:copier.yml"))
+    now = configs.pop(NOW)
+    for then in configs.values():
         for name, question in then.items():
             if not name.startswith("_") and question.get("when") is not False:
                 assert now[name]["type"] == question["type"]
