@@ -191,6 +191,10 @@ def test_in_the_current_folder_there_is_none_to_go_to(
             "createdb --host /var/run/postgresql shop",
         ),
         (
+            "postgresql:///shop?host=a:5433&host=b&target_session_attrs=primary",
+            "createdb --host a --port 5433 shop",
+        ),
+        (
             "mysql://app@db/shop",
             "mysqladmin --host db --user app --password create shop",
         ),

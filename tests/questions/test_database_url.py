@@ -48,6 +48,11 @@ def problem(url: str) -> str:
             "async",
             "postgresql+psycopg:///d?host=/var/run/postgresql",
         ),
+        (
+            "postgresql:///d?host=a:1&host=b:2&target_session_attrs=primary",
+            "async",
+            "postgresql+psycopg:///d?host=a:1&host=b:2&target_session_attrs=primary",
+        ),
         ("postgresql+psycopg://h/d", "async", "postgresql+psycopg://h/d"),
         (
             "postgresql+asyncpg://h/d?ssl=require",
@@ -195,7 +200,7 @@ def assert_read_alike(url: str) -> None:
     assert ours["database"] == (theirs.database or "")
     # SQLAlchemy leaves options without a value out, and collects the ones given twice.
     assert {key: value for key, value in ours["options"].items() if value} == {
-        key: value if isinstance(value, str) else value[-1]
+        key: value if isinstance(value, str) else value[0]
         for key, value in theirs.query.items()
     }
     assert make_url(f"{theirs.drivername}://{ours['rest']}") == theirs
@@ -280,7 +285,13 @@ def test_other_options_may_speak_of_passwords(query: str) -> None:
         ("postgresql://host:/db", "Use a port from 1 to 65535"),
         ("postgresql://host:0/db", "Use a port from 1 to 65535"),
         ("postgresql://host:65536/db", "Use a port from 1 to 65535"),
-        ("postgresql://host:5432,other:5432/db", "Use a port from 1 to 65535"),
+        ("postgresql://host:5432,other:5432/db", "Use ?host=a:5432&host=b:5432"),
+        ("postgresql://host,other/db", "Use ?host=a:5432&host=b:5432"),
+        ("postgresql:///db?host=a&host=b", "Use target_session_attrs=primary"),
+        (
+            "postgresql://a/db?target_session_attrs=read-write",
+            "Use target_session_attrs=primary",
+        ),
         ("postgresql://[::1]x/db", "Use a port from 1 to 65535"),
         ("postgresql://host", "Add the database, like host/app"),
         ("postgresql://host/", "Add the database, like host/app"),
