@@ -103,6 +103,8 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         # A letter is all the answer: Enter is that to the next question.
         terminal.answer("example", "n")
         terminal.answer("ci", DOWN)
+        terminal.answer("read_replica", "y")
+        terminal.answer("pooler", DOWN)
         printed = terminal.finish()
 
     assert stored(tmp_path / "shop")[2:] == [
@@ -120,9 +122,11 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         "pool_recycle: '-1'",
         "pool_size: '20'",
         "pool_timeout: '0.5'",
+        "pooler: transaction",
         "project_description: A service built with FastAPI and SQLAlchemy.",
         "project_name: Web Shop",
         "python_min: '3.12'",
+        "read_replica: true",
         "transaction: explicit",
     ]
     assert "createdb --host db --port 5433 --username app shop" in printed
