@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
-from typing import Self
+from typing import Any, Self
 
 
 class Proxy:
@@ -19,7 +19,8 @@ class Proxy:
 
     def __init__(self, targets: Sequence[int]) -> None:
         self.targets = targets
-        self._passing: set[asyncio.Future[object]] = set()
+        self._passing: set[asyncio.Future[Any]] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
         self.trips = 0
         self.connections = 0
 
@@ -30,9 +31,9 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for passing in self._passing:
-            passing.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
+        for writer in self._clients:
+            writer.close()
+        await asyncio.gather(*self._passing)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -70,7 +71,9 @@ class Proxy:
 
         passing = asyncio.gather(ask(), answer(), return_exceptions=True)
         self._passing.add(passing)
+        self._clients.add(writer)
         await passing  # Without exceptions: services and servers are killed.
+        self._clients.discard(writer)
         self._passing.discard(passing)
 
 

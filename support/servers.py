@@ -194,7 +194,7 @@ class Server(ABC):
 
     def _run(self, *command: str | Path) -> str:
         """What a program prints that prepares the data; ServerError if it fails."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -30,8 +30,8 @@ from support.servers import (
 
 GALERA_LIBRARY = Path("/usr/lib/galera/libgalera_smm.so")
 
-# How a node gets what it has missed: Galera sends it the transactions (IST). That has to
-# be arranged by a program; MariaDB's own are in a package that starts a server.
+# How a node gets what it has missed: Galera sends it the transactions (IST), which a
+# program has to arrange. MariaDB's own are in a package that starts a server.
 TRANSFER = """\
 #!/bin/sh
 while [ $# -gt 0 ]; do
@@ -170,7 +170,7 @@ class MariaDBPrimary(MariaDBServer):
 
 
 class MariaDBReplica(MariaDBPrimary, Replica):
-    """A replica of ``primary``, by GTID; the primary has to run when it starts first."""
+    """A replica of ``primary`` by GTID, which has to run when it starts first."""
 
     def __init__(self, primary: MariaDBPrimary) -> None:
         super().__init__(primary.mariadbd)
@@ -217,7 +217,7 @@ class GaleraNode(MariaDBServer):
         self._install_transfer()
 
     def begin_with(self, node: "GaleraNode") -> None:
-        """Copy the data of ``node``, which does not run, in place of an installation."""
+        """Copy the data of ``node``, which does not run, instead of installing."""
         (self.directory / "users.sql").touch()
         self._run("cp", "-r", node.directory / "data", "data")
         self._install_transfer()
