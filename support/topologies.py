@@ -72,7 +72,7 @@ class PgBouncer(Server):
             raise ServerMissingError("no PgBouncer here; apt-get install pgbouncer")
         super().__init__()
         self._program = program
-        self._server = server
+        self.server = server
         self._pool_size = pool_size
 
     @property
@@ -86,7 +86,7 @@ class PgBouncer(Server):
         configuration = self.directory / "pgbouncer.ini"
         configuration.write_text(
             "[databases]\n"
-            f"* = host=127.0.0.1 port={self._server.port}\n"
+            f"* = host=127.0.0.1 port={self.server.port}\n"
             "[pgbouncer]\n"
             "listen_addr = 127.0.0.1\n"
             f"listen_port = {self.port}\n"

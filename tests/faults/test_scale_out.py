@@ -1,0 +1,336 @@
+"""Several servers: a pooler, a failover pair and a cluster, broken under load.
+
+Whatever breaks, no acknowledged write is lost, and the service answers 503 until the
+servers are back.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url
+
+from support.clients import Clients, Ledger, read_log, repeat_until
+from support.fault_figures import ScaleOutFigures
+from support.fault_services import Rendering
+from support.proxy import running_proxy
+from support.servers import Server
+from support.services import Service
+from support.topologies import GaleraCluster, PgBouncer, PostgresStandby
+from support.variants import Variant
+
+CLIENTS = 32
+
+Render = Callable[[Variant], Rendering]
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
+    """Takes what the test measures; the run prints it at its end."""
+    return ScaleOutFigures(request.node)
+
+
+def use_during(
+    service: Service, fault: Callable[[], float], path: str = "/stars"
+) -> tuple[Ledger, float]:
+    """Write and read before, during and after a fault; seconds until it was over.
+
+    ``fault`` returns the moment from which they count.
+    """
+
+    async def use() -> tuple[Ledger, float]:
+        done = asyncio.Event()
+
+        async def write_and_read() -> None:
+            if await clients.write() != "201":
+                await asyncio.sleep(0.05)
+            await clients.request("GET", path)
+
+        async with Clients(service.url) as clients:
+            users = asyncio.create_task(repeat_until(done, write_and_read, CLIENTS))
+            await asyncio.sleep(0.7)
+            moment = await asyncio.to_thread(fault)
+            await asyncio.sleep(1.5)
+            done.set()
+            await users
+        return clients.ledger, clients.ledger.recovered_after(moment)
+
+    return asyncio.run(use())
+
+
+def check(service: Service, rendering: Rendering, ledger: Ledger) -> dict[str, object]:
+    """Assert that nothing is lost and all is well again; the figures of a row."""
+    lost = ledger.lost(rendering.titles())
+    after = [service.post("/notes", json={"title": uuid4().hex[:20]}) for _ in range(9)]
+
+    assert not lost
+    assert set(ledger.answers) <= {"200", "201", "404", "503", "504"}
+    assert {answer.status_code for answer in after} == {201}
+    assert service.get("/pools").json() == 0
+    return {
+        "acknowledged": len(ledger.acknowledged),
+        "lost": len(lost),
+        "statuses": " ".join(sorted(ledger.answers)),
+    }
+
+
+def kill_and_start(server: Server) -> float:
+    """Kill the server and start it again; the moment when it runs."""
+    server.kill()
+    time.sleep(0.3)
+    server.start()
+    return time.monotonic()
+
+
+def test_pooler_under_load(
+    pooler_driver: Variant, pooler: PgBouncer, render: Render, figures: ScaleOutFigures
+) -> None:
+    """Many clients share three connections, with timeouts and the read guard."""
+    rendering = render(pooler_driver)
+    rendering.url = pooler.url("app")
+    service = rendering.serve(pool_size=20, pool_timeout=30, statement_timeout=2)
+
+    async def load() -> tuple[Ledger, Ledger]:
+        async with Clients(service.url) as clients, Clients(service.url) as others:
+
+            async def client() -> None:
+                for _ in range(20):
+                    await clients.write()
+                    await clients.request("GET", "/stars")
+                    await clients.request("GET", "/notes/missing")
+
+            async def write_where_read() -> None:
+                for _ in range(5):
+                    await others.write("/notes/read-only")
+
+            await asyncio.gather(
+                *(client() for _ in range(CLIENTS)),
+                *(write_where_read() for _ in range(CLIENTS)),
+            )
+        return clients.ledger, others.ledger
+
+    ledger, guarded = asyncio.run(load())
+    slow = service.get("/notes/sql", params={"statement": "SELECT pg_sleep(5)"})
+    row = check(service, rendering, ledger)
+    figures("pooler", pooler_driver.id, "none", **row)
+
+    assert set(ledger.answers) == {"201", "200", "404"}
+    assert set(guarded.answers) == {"500"}
+    assert not guarded.phantoms(rendering.titles())
+    assert slow.status_code == 504
+
+
+@pytest.mark.parametrize("killed", ["pooler", "server"])
+def test_pooler_or_its_server_is_killed(
+    pooler_driver: Variant,
+    pooler: PgBouncer,
+    render: Render,
+    figures: ScaleOutFigures,
+    killed: str,
+) -> None:
+    rendering = render(pooler_driver)
+    rendering.url = pooler.url("app")
+    service = rendering.serve(pool_size=20, pool_timeout=5, connect_timeout=2)
+    server = pooler if killed == "pooler" else pooler.server
+    ledger, seconds = use_during(service, lambda: kill_and_start(server))
+    row = check(service, rendering, ledger)
+    figures(
+        "pooler", pooler_driver.id, f"{killed} killed", **row, recovered_after=seconds
+    )
+
+
+def url_of_pair(standby: PostgresStandby) -> str:
+    """The URL of the primary, whichever of the two it is."""
+    hosts = [f"127.0.0.1:{server.port}" for server in (standby.primary, standby)]
+    url = make_url(standby.url("app"))._replace(host=None, port=None)
+    url = url.update_query_dict({"host": hosts, "target_session_attrs": "primary"})
+    return url.render_as_string(hide_password=False)
+
+
+def test_failover(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """The primary is killed, and the synchronous standby promoted."""
+    rendering = render(postgresql_driver)
+    rendering.url = url_of_pair(standby)
+    standby.make_synchronous()
+    service = rendering.serve(pool_timeout=5, connect_timeout=2)
+
+    def fail_over() -> float:
+        standby.primary.kill()
+        time.sleep(0.3)
+        standby.promote()
+        return time.monotonic()
+
+    ledger, seconds = use_during(service, fail_over)
+    row = check(service, rendering, ledger)
+    figures(
+        *("failover", postgresql_driver.id, "primary killed"),
+        **row,
+        recovered_after=seconds,
+    )
+
+
+def test_switchover(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """Primary and standby change places, as planned."""
+    rendering = render(postgresql_driver)
+    rendering.url = url_of_pair(standby)
+    service = rendering.serve(pool_timeout=5, connect_timeout=2)
+
+    def switch_over() -> float:
+        standby.primary.stop()
+        standby.promote()
+        moment = time.monotonic()
+        standby.primary.follow(standby)
+        standby.primary.start()
+        return moment
+
+    ledger, seconds = use_during(service, switch_over)
+    row = check(service, rendering, ledger)
+    figures(
+        *("failover", postgresql_driver.id, "planned switch-over"),
+        **row,
+        recovered_after=seconds,
+    )
+
+
+def test_connections_to_a_standby_are_replaced(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """The proxy that is the URL's host leads to a standby for a while."""
+    with running_proxy([standby.primary.port]) as proxy:
+        rendering = render(postgresql_driver)
+        url = make_url(standby.url("app")).set(port=proxy.port)
+        rendering.url = url.render_as_string(hide_password=False)
+        service = rendering.serve()
+        standby.wait_until_replayed()
+
+        def lead_to_standby() -> float:
+            proxy.targets = [standby.port]
+            standby.primary.restart()  # Ends the connections.
+            time.sleep(0.5)
+            proxy.targets = [standby.primary.port]
+            return time.monotonic()
+
+        ledger, seconds = use_during(service, lead_to_standby)
+        row = check(service, rendering, ledger)
+        figures(
+            *("failover", postgresql_driver.id, "proxy leads to a standby"),
+            **row,
+            recovered_after=seconds,
+        )
+    assert "the server accepts no writes" in read_log(service.log)
+
+
+def test_node_of_a_cluster_is_killed_or_cut_off(
+    mysql_driver: Variant,
+    cluster: GaleraCluster,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """A proxy, as HAProxy, connects to another node."""
+    first, second, third = cluster.nodes
+    with running_proxy([node.port for node in cluster.nodes]) as proxy:
+        rendering = render(mysql_driver)
+        url = make_url(first.url(f"app_{uuid4().hex[:8]}")).set(port=proxy.port)
+        rendering.url = url.render_as_string(hide_password=False)
+        service = rendering.serve(pool_timeout=5, statement_timeout=5)
+
+        def kill() -> float:
+            first.kill()
+            return time.monotonic()
+
+        def cut_off() -> float:
+            second.isolate()
+            proxy.targets = [third.port]
+            return time.monotonic()
+
+        ledger, seconds = use_during(service, kill)
+        row = check(service, rendering, ledger)
+        figures(
+            *("Galera", mysql_driver.id, "node killed"), **row, recovered_after=seconds
+        )
+        first.start()
+        proxy.targets = [second.port]
+        # New connections, to the node that is going to be cut off.
+        service.kill()
+        service.start()
+        ledger, seconds = use_during(service, cut_off)
+        second.rejoin()
+        row = check(service, rendering, ledger)
+        figures(
+            *("Galera", mysql_driver.id, "node not ready (1047)"),
+            **row,
+            recovered_after=seconds,
+        )
+
+
+def test_conflicting_writes_in_a_cluster(
+    mysql_driver: Variant,
+    cluster: GaleraCluster,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """Two services write the same row through two nodes.
+
+    ``run_in_transaction`` runs again until it succeeds; elsewhere the commit is refused
+    with a 503.
+    """
+    rendering = render(mysql_driver)
+    name = f"app_{uuid4().hex[:8]}"
+    rendering.url = cluster.nodes[0].url(name)
+    services = [rendering.serve(pool_timeout=60)]
+    rendering.url = cluster.nodes[1].url(name)
+    services.append(rendering.service(pool_timeout=60))
+    services[1].start()
+    services[1].wait_for_tables()
+    note = services[0].post("/notes", json={"title": "wanted"}).json()
+
+    async def post(path: str, times: int) -> Ledger:
+        ledger = Ledger()
+        async with (
+            Clients(services[0].url, ledger) as one,
+            Clients(services[1].url, ledger) as other,
+        ):
+            for _ in range(times):
+                await asyncio.gather(
+                    *(each.request("POST", path) for each in [one, other] * 2)
+                )
+        return ledger
+
+    def stars() -> int:
+        return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
+
+    retried = asyncio.run(post(f"/count/{note}?isolation=SERIALIZABLE", 20))
+    counted = stars()
+    refused = asyncio.run(post(f"/star/{note}", 50))
+    given = stars() - counted
+    for ledger, fault, found in (
+        (retried, "conflicts, run_in_transaction", counted),
+        (refused, "conflicts, SessionDep", given),
+    ):
+        succeeded = ledger.answers["200"]
+        figures(
+            *("Galera", mysql_driver.id, fault),
+            acknowledged=succeeded,
+            lost=succeeded - found,
+            statuses=" ".join(sorted(ledger.answers)),
+        )
+
+    assert retried.answers == {"200": 80}
+    assert counted == 80
+    assert set(refused.answers) == {"200", "503"}
+    assert given == refused.answers["200"]
