@@ -107,9 +107,9 @@ class Clients:
         return status, body
 
     async def write(self, path: str = "/notes", **data: object) -> str:
-        """Write a note with a new title: as JSON below ``/notes``, else as a parameter."""
+        """Write a note with a new title: as JSON to ``/notes``, else as a parameter."""
         title = f"note {next(self._numbers)}"
-        part = "json" if path.startswith("/notes") else "params"
+        part = "json" if path == "/notes" else "params"
         data = {"title": title, **data}
         status = await self.request("POST", path, **{part: data})
         if status == "201":

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from support.clients import Ledger
 from support.template import ROOT
 
 DOCS = ROOT / "docs" / "reliability.md"
@@ -35,8 +36,27 @@ class ScaleOutFigures:
     def __init__(self, node: pytest.Item) -> None:
         self._node = node
 
-    def __call__(self, topology: str, driver: str, fault: str, **figures: Any) -> None:
-        row = {"topology": topology, "driver": driver, "fault": fault} | figures
+    def __call__(
+        self,
+        topology: str,
+        driver: str,
+        fault: str,
+        ledger: Ledger,
+        *,
+        lost: int,
+        recovered_after: float | None = None,
+    ) -> None:
+        row = {
+            "topology": topology,
+            "driver": driver,
+            "fault": fault,
+            "requests": ledger.answers.total(),
+            "acknowledged": len(ledger.acknowledged),
+            "lost": lost,
+            "stale": ledger.stale,
+            "recovered_after": "" if recovered_after is None else recovered_after,
+            "statuses": " ".join(sorted(ledger.answers)),
+        }
         self._node.user_properties.append(("scale-out", row))
 
 

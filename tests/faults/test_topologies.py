@@ -1,9 +1,7 @@
 """The servers of the tests of scale-out do what their names say."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import psycopg
 import pymysql
@@ -17,12 +15,10 @@ from support.proxy import running_proxy
 from support.servers import (
     PASSWORD,
     USER,
-    PostgresServer,
     Server,
-    ServerMissingError,
     mariadb_binary,
-    postgres_binaries,
 )
+from support.shared_servers import skip_where_missing
 from support.topologies import (
     GaleraCluster,
     GaleraNode,
