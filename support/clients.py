@@ -31,6 +31,8 @@ class Ledger:
     """When each answer came, by the monotonic clock, and its status."""
     stale: int = 0
     """How many reads lacked a note of the client's own that had been acknowledged."""
+    without_retry_after: int = 0
+    """How many answers of 503 did not say when to try again."""
 
     def lost(self, found: set[str]) -> set[str]:
         """What was acknowledged and is not among the rows ``found``."""
@@ -47,11 +49,11 @@ class Ledger:
         )
 
     def recovered_after(self, moment: float) -> float:
-        """Seconds from ``moment`` to the first success, and the last failure."""
+        """Seconds from ``moment`` to the last failure, and the first read and write."""
         later = [(when, status) for when, status in self.history if when > moment]
-        first = min(when for when, status in later if not is_failure(status))
+        firsts = (min(w for w, s in later if s == each) for each in ("200", "201"))
         failures = [when for when, status in later if is_failure(status)]
-        return max(first, *failures, moment) - moment
+        return max(*firsts, *failures) - moment
 
 
 def is_failure(status: str) -> bool:
@@ -98,6 +100,8 @@ class Clients:
             status, body = str(response.status_code), response.text
             if response.is_error:
                 self.ledger.bodies.add(body)
+            if status == "503" and "Retry-After" not in response.headers:
+                self.ledger.without_retry_after += 1
         except httpx2.TransportError:
             status = "none"
         ledger = self.ledger

@@ -43,6 +43,7 @@ class ScaleOutFigures:
         fault: str,
         ledger: Ledger,
         *,
+        acknowledged: int | None = None,
         lost: int,
         recovered_after: float | None = None,
     ) -> None:
@@ -51,7 +52,9 @@ class ScaleOutFigures:
             "driver": driver,
             "fault": fault,
             "requests": ledger.answers.total(),
-            "acknowledged": len(ledger.acknowledged),
+            "acknowledged": (
+                len(ledger.acknowledged) if acknowledged is None else acknowledged
+            ),
             "lost": lost,
             "stale": ledger.stale,
             "recovered_after": "" if recovered_after is None else recovered_after,

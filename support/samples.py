@@ -183,6 +183,9 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
     modes = [each for each in drivers if each in of_modes.values()]
     servers = [each for each in drivers if each.backend in SERVER_BACKENDS]
+    replicas = [
+        with_answers(each, read_replica=True) for each in with_paired_pools(servers)
+    ]
     return {
         "every_driver": drivers,
         "mode_driver": modes,
@@ -195,9 +198,11 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
             for each in with_paired_pools(servers)
             if each.backend == "postgresql"
         ],
-        "replica_driver": [
-            with_answers(each, read_replica=True) for each in with_paired_pools(servers)
+        "replica_driver": replicas,
+        "postgresql_replica_driver": [
+            each for each in replicas if each.backend == "postgresql"
         ],
+        "sampled_replica_driver": replicas[::3],
         "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
         "pooled_driver": list(with_pools(drivers, ["queue", "null"])),
         "sampled_pooled_driver": list(with_paired_pools(modes)),

@@ -5,23 +5,34 @@ servers are back.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import partial
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import make_url
 
 from support.clients import Clients, Ledger, read_log, repeat_until
+from support.databases import execute
 from support.fault_figures import ScaleOutFigures
 from support.fault_services import Rendering
+from support.processes import wait_for
 from support.proxy import running_proxy
 from support.servers import Server
 from support.services import Service
-from support.topologies import GaleraCluster, PgBouncer, PostgresStandby
+from support.topologies import (
+    GaleraCluster,
+    MariaDBReplica,
+    PgBouncer,
+    PostgresStandby,
+)
 from support.variants import Variant
 
-CLIENTS = 32
+CLIENTS = 16
 
 Render = Callable[[Variant], Rendering]
 
@@ -32,9 +43,7 @@ def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
     return ScaleOutFigures(request.node)
 
 
-def use_during(
-    service: Service, fault: Callable[[], float], path: str = "/stars"
-) -> tuple[Ledger, float]:
+def use_during(service: Service, fault: Callable[[], float]) -> tuple[Ledger, float]:
     """Write and read before, during and after a fault; seconds until it was over.
 
     ``fault`` returns the moment from which they count.
@@ -42,21 +51,32 @@ def use_during(
 
     async def use() -> tuple[Ledger, float]:
         done = asyncio.Event()
+        ledger = Ledger()
 
-        async def write_and_read() -> None:
-            if await clients.write() != "201":
+        async def write_and_read(clients: Clients) -> None:
+            if await clients.write(next(paths)) != "201":
                 await asyncio.sleep(0.05)
-            await clients.request("GET", path)
+            await clients.read_own()
 
-        async with Clients(service.url) as clients:
-            users = asyncio.create_task(repeat_until(done, write_and_read, CLIENTS))
+        async with AsyncExitStack() as browsers:
+            each_with_cookies = [
+                await browsers.enter_async_context(Clients(service.url, ledger))
+                for _ in range(CLIENTS)
+            ]
+            users = [
+                asyncio.create_task(
+                    repeat_until(done, partial(write_and_read, clients), 2)
+                )
+                for clients in each_with_cookies
+            ]
             await asyncio.sleep(0.7)
             moment = await asyncio.to_thread(fault)
             await asyncio.sleep(1.5)
             done.set()
-            await users
-        return clients.ledger, clients.ledger.recovered_after(moment)
+            await asyncio.gather(*users)
+        return ledger, ledger.recovered_after(moment)
 
+    paths = itertools.cycle(["/notes", "/authenticated"])
     return asyncio.run(use())
 
 
@@ -66,6 +86,8 @@ def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
     after = [service.post("/notes", json={"title": uuid4().hex[:20]}) for _ in range(9)]
 
     assert not lost
+    assert not ledger.stale
+    assert not ledger.without_retry_after
     assert set(ledger.answers) <= {"200", "201", "503", "504"}
     assert {answer.status_code for answer in after} == {201}
     assert service.get("/pools").json() == 0
@@ -87,12 +109,14 @@ def test_pooler_under_load(
     rendering = render(pooler_driver)
     rendering.url = pooler.url("app")
     service = rendering.serve(pool_size=20, pool_timeout=30, statement_timeout=2)
+    # Without a pool, each request takes as long as its connection.
+    rounds = 40 if pooler_driver.answers["pool"] == "queue" else 10
 
     async def load() -> Ledger:
         async with Clients(service.url) as clients, Clients(service.url) as others:
 
             async def client(number: int) -> None:
-                for _ in range(20):
+                for _ in range(rounds):
                     await clients.write()
                     await clients.request("GET", "/stars")
                 guarded = {
@@ -132,6 +156,149 @@ def test_pooler_or_its_server_is_killed(
     lost = check(rendering, service, ledger)
     row = ("pooler", pooler_driver.id, f"{killed} killed")
     figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+Replica = PostgresStandby | MariaDBReplica
+
+
+def serve_with_replica(
+    rendering: Rendering, replica: Replica, **settings: object
+) -> Service:
+    """A service that reads from the replica."""
+    rendering.url = replica.primary.url("app")
+    service = rendering.serve(read_url=replica.url("app"), **settings)
+    wait_for(lambda: servers(service)["replica"] == "ok")
+    return service
+
+
+def servers(service: Service) -> dict[str, str]:
+    """What readiness says of the servers."""
+    answer = service.get("/health/ready")
+    return answer.json() if answer.is_success else {}
+
+
+def test_clients_read_their_own_writes(
+    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+) -> None:
+    """The replica's replay is paused: a client's own writes are in no read of it."""
+    rendering = render(replica_driver)
+    service = serve_with_replica(rendering, replica, read_max_lag=60)
+    assert service.get("/port").json() == replica.port
+    replica.pause_replay()
+
+    async def use(ledger: Ledger, *, cookies: bool) -> None:
+        async def client() -> None:
+            async with Clients(service.url, ledger, cookies=cookies) as own:
+                for write in ("/notes", "/authenticated", "/notes"):
+                    await own.write(write)
+                    await own.read_own()
+                    await own.read_own("/notes/stream")
+
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+    async def read_while_the_primary_is_down() -> set[str]:
+        async with Clients(service.url) as writer:
+            await writer.write()
+            await asyncio.to_thread(replica.wait_until_replayed)
+            await asyncio.to_thread(replica.primary.stop)
+            return {await writer.read_own(), await writer.read_own("/notes/stream")}
+
+    with_cookies, without = Ledger(), Ledger()
+    asyncio.run(use(with_cookies, cookies=True))
+    asyncio.run(use(without, cookies=False))
+    lost = check(rendering, service, with_cookies)
+    replica.resume_replay()
+    row = ("replica", replica_driver.id, "replay paused")
+    figures(*row, with_cookies, lost=lost)
+    figures(*row[:2], "replay paused, clients without cookies", without, lost=lost)
+
+    assert set(with_cookies.answers) == set(without.answers) == {"200", "201"}
+    assert without.stale == 6 * CLIENTS
+    # Once the replica has replayed them, it answers whoever wrote.
+    assert asyncio.run(read_while_the_primary_is_down()) == {"200"}
+    assert servers(service) == {
+        "status": "degraded",
+        "primary": "unavailable",
+        "replica": "ok",
+    }
+
+
+def test_replica_is_killed(
+    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+) -> None:
+    """Reads go to the primary, and return to the replica when it is back."""
+    rendering = render(replica_driver)
+    service = serve_with_replica(
+        rendering, replica, pool_timeout=5, connect_timeout=2, statement_timeout=5
+    )
+
+    def kill() -> float:
+        replica.kill()
+        return time.monotonic()
+
+    ledger, seconds = use_during(service, kill)
+    lost = check(rendering, service, ledger)
+    row = ("replica", replica_driver.id, "replica killed")
+    figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+    assert service.get("/port").json() == replica.primary.port
+    assert servers(service) == {
+        "status": "degraded",
+        "primary": "ok",
+        "replica": "unavailable",
+    }
+    replica.start()
+    wait_for(lambda: service.get("/port").json() == replica.port)
+    assert servers(service)["status"] == "ok"
+
+
+def test_replica_lags_without_a_fallback(
+    sampled_replica_driver: Variant, replica: Replica, render: Render
+) -> None:
+    """Reads are answered 503 while the replica is too far behind, or down."""
+    rendering = render(sampled_replica_driver)
+    service = serve_with_replica(
+        rendering, replica, read_fallback=False, read_max_lag=2, connect_timeout=2
+    )
+    paths = ("/notes", "/notes/stream")
+
+    def statuses() -> set[int]:
+        return {service.get(path).status_code for path in paths}
+
+    assert statuses() == {200}
+    replica.pause_replay()
+    service.post("/notes", json={"title": "new"})
+    wait_for(lambda: statuses() == {503})
+    assert service.get("/notes").headers["Retry-After"]
+    assert service.post("/notes", json={"title": "newer"}).status_code == 201
+    replica.resume_replay()
+    wait_for(lambda: statuses() == {200})
+    replica.kill()
+    wait_for(lambda: statuses() == {503})
+    assert service.post("/notes", json={"title": "newest"}).status_code == 201
+
+
+def test_read_that_replay_cancels(
+    postgresql_replica_driver: Variant, standby: PostgresStandby, render: Render
+) -> None:
+    """A standby cancels a query that is in the way of what it replays (40001)."""
+    rendering = render(postgresql_replica_driver)
+    service = serve_with_replica(rendering, standby)
+    standby.configure(max_standby_streaming_delay="0")
+    statement = {"statement": "SELECT count(*), pg_sleep(20) FROM notes"}
+    service.post("/notes", json={"title": "read for long"})
+    standby.wait_until_replayed()
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(service.get, "/notes/sql", params=statement)
+        running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%'"
+        wait_for(lambda: len(execute(standby.url("app"), running)) > 1)
+        execute(rendering.url, "ALTER TABLE notes ADD COLUMN extra INTEGER")
+        answer = reading.result()
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert "conflict with recovery" in read_log(service.log)
+    assert service.get("/port").json() == standby.port
 
 
 def url_of_pair(standby: PostgresStandby) -> str:
@@ -302,10 +469,12 @@ def test_conflicting_writes_in_a_cluster(
         (retried, "conflicts, run_in_transaction", counted),
         (refused, "conflicts, SessionDep", given),
     ):
-        lost = ledger.answers["200"] - found
-        figures("Galera", mysql_driver.id, fault, ledger, lost=lost)
+        row = ("Galera", mysql_driver.id, fault, ledger)
+        succeeded = ledger.answers["200"]
+        figures(*row, acknowledged=succeeded, lost=succeeded - found)
 
     assert retried.answers == {"200": 80}
     assert counted == 80
     assert set(refused.answers) == {"200", "503"}
     assert given == refused.answers["200"]
+    assert not refused.without_retry_after

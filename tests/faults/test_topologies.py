@@ -1,6 +1,5 @@
 """The servers of the tests of scale-out do what their names say."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -16,27 +15,14 @@ from support.servers import (
     PASSWORD,
     USER,
     Server,
-    mariadb_binary,
 )
-from support.shared_servers import skip_where_missing
 from support.topologies import (
     GaleraCluster,
     GaleraNode,
-    MariaDBPrimary,
     MariaDBReplica,
     PgBouncer,
     PostgresStandby,
 )
-
-
-@pytest.fixture
-def mariadb_replica() -> Iterator[MariaDBReplica]:
-    with (
-        skip_where_missing(),
-        MariaDBPrimary(mariadb_binary()) as primary,
-        MariaDBReplica(primary) as replica,
-    ):
-        yield replica
 
 
 def create_table(server: Server) -> None:
