@@ -182,17 +182,30 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     ]
     of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
     modes = [each for each in drivers if each in of_modes.values()]
+    servers = [each for each in drivers if each.backend in SERVER_BACKENDS]
+    replicas = [
+        with_answers(each, read_replica=True) for each in with_paired_pools(servers)
+    ]
     return {
         "every_driver": drivers,
         "mode_driver": modes,
         "sampled_driver": drivers[::3],
-        "server_driver": [each for each in drivers if each.backend in SERVER_BACKENDS],
+        "server_driver": servers,
+        "postgresql_driver": [each for each in servers if each.backend == "postgresql"],
+        "mysql_driver": [each for each in servers if each.backend == "mysql"],
+        "pooler_driver": [
+            with_answers(each, pooler="transaction")
+            for each in with_paired_pools(servers)
+            if each.backend == "postgresql"
+        ],
+        "replica_driver": replicas,
+        "postgresql_replica_driver": [
+            each for each in replicas if each.backend == "postgresql"
+        ],
+        "sampled_replica_driver": replicas[::3],
         "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
         "pooled_driver": list(with_pools(drivers, ["queue", "null"])),
-        "sampled_pooled_driver": [
-            with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
-            for number, driver in enumerate(modes)
-        ],
+        "sampled_pooled_driver": list(with_paired_pools(modes)),
         "queue_driver": list(with_pools(modes, ["queue"])),
     }
 
@@ -219,6 +232,17 @@ def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Var
     for driver in drivers:
         for pool, policy in zip(pools, policies, strict=False):
             yield with_pool(driver, pool, policy)
+
+
+def with_paired_pools(drivers: Sequence[Variant]) -> Iterator[Variant]:
+    """Each driver with a pool and a policy; see ``PAIRED_POOLS``."""
+    for number, driver in enumerate(drivers):
+        yield with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
+
+
+def with_answers(driver: Variant, **answers: Any) -> Variant:
+    """The driver with other answers, which its id does not name."""
+    return replace(driver, answers=dict(driver.answers) | answers)
 
 
 def with_pool(driver: Variant, pool: str, policy: str) -> Variant:
