@@ -73,7 +73,20 @@ class PgBouncer(Server):
         super().__init__()
         self._program = program
         self.server = server
-        self._pool_size = pool_size
+        self.configuration = (
+            "[databases]\n"
+            f"* = host=127.0.0.1 port={self.server.port}\n"
+            "[pgbouncer]\n"
+            "listen_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\n"
+            f"unix_socket_dir = {self.directory}\n"
+            "auth_type = scram-sha-256\n"
+            "auth_file = users.txt\n"
+            "pool_mode = transaction\n"
+            f"default_pool_size = {pool_size}\n"
+            "max_client_conn = 500\n"
+            "server_login_retry = 1\n"  # Seconds; 15 by default.
+        )
 
     @property
     def socket(self) -> Path:
@@ -84,20 +97,7 @@ class PgBouncer(Server):
         users.write_text(f'"{USER}" "{PASSWORD}"\n')
         users.chmod(0o644)
         configuration = self.directory / "pgbouncer.ini"
-        configuration.write_text(
-            "[databases]\n"
-            f"* = host=127.0.0.1 port={self.server.port}\n"
-            "[pgbouncer]\n"
-            "listen_addr = 127.0.0.1\n"
-            f"listen_port = {self.port}\n"
-            f"unix_socket_dir = {self.directory}\n"
-            "auth_type = scram-sha-256\n"
-            "auth_file = users.txt\n"
-            "pool_mode = transaction\n"
-            f"default_pool_size = {self._pool_size}\n"
-            "max_client_conn = 500\n"
-            "server_login_retry = 1\n"  # Seconds; 15 by default.
-        )
+        configuration.write_text(self.configuration)
         configuration.chmod(0o644)
 
     def _command(self) -> Sequence[str | Path]:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,15 +17,21 @@ from support import fork_server
 from support.databases import create_database, drop_databases, execute
 from support.pages import Reader, blocks, commands
 from support.processes import SCRIPTS, commit, git
+from support.servers import PASSWORD, USER, PostgresServer, postgres_binaries
 from support.service_checker import check_style
 from support.shared_servers import SharedServers
 from support.template import NOW, ROOT, TAGS, copy
+from support.topologies import PgBouncer, PostgresStandby
 from tools import picture, reference
 
 DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
-ANSWERS = {"how-to/pgbouncer.md": {"database_url": "postgresql://shop@db/shop"}}
-"""What the service of a page is on, if not on a file of SQLite."""
+SEVERAL_SERVERS = [
+    "how-to/pgbouncer.md",
+    "how-to/read-replica.md",
+    "how-to/failover.md",
+]
+"""The pages whose service uses several servers with PostgreSQL."""
 IN_MEMORY = "v0.3.1"
 """The last release that renders services on SQLite in memory."""
 NOT_FOLLOWED = {
@@ -67,9 +73,13 @@ def test_how_to(
     """Each starts from a new service, called shop."""
     reader.folder /= "shop"
     names = {"project_name": "shop", "package_name": "shop"}
-    copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
+    if page in SEVERAL_SERVERS:
+        names["database_url"] = "postgresql://shop@db/shop"
+    copy(releases, reader.folder, NOW, names)
     if page == "how-to/postgresql.md":
         follow_the_move(reader, servers)
+    elif page in SEVERAL_SERVERS:
+        follow_on_several_servers(reader, DOCS / page)
     else:
         reader.read(DOCS / page)
     check(reader, mypy_cache)
@@ -98,6 +108,38 @@ def follow_the_move(reader: Reader, servers: SharedServers) -> None:
         assert execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
     finally:
         drop_databases(url)
+
+
+def follow_on_several_servers(reader: Reader, page: Path) -> None:
+    """Follow a page with a primary on port 5432, a standby, and a pooler."""
+    with ExitStack() as exits:
+        primary = exits.enter_context(PostgresServer(postgres_binaries()))
+        create_database(primary.url(), "shop")
+        reader.environment["DATABASE_PASSWORD"] = PASSWORD
+        reader.stands_for |= {
+            "shop@127.0.0.1:5432": f"{USER}@127.0.0.1:{primary.port}",
+            "127.0.0.1:5432": f"127.0.0.1:{primary.port}",
+            "user=shop": f"user={USER}",
+        }
+        if "pgbouncer.ini" in page.read_text():
+            pooler = PgBouncer(primary)
+            [block] = [each for each in blocks(page) if each.title == "pgbouncer.ini"]
+            pooler.configuration = (
+                block.text.replace("shop =", "* =")
+                .replace("port=5432", f"port={primary.port}")
+                .replace("6432", str(pooler.port))
+                + f"unix_socket_dir = {pooler.directory}\n"
+            )
+            exits.enter_context(pooler)
+            own = f"{USER}@127.0.0.1:{pooler.port}"
+            reader.stands_for["shop@127.0.0.1:6432"] = own
+        else:
+            standby = exits.enter_context(PostgresStandby(primary))
+            reader.stands_for |= {
+                "shop@127.0.0.1:5433": f"{USER}@127.0.0.1:{standby.port}",
+                "127.0.0.1:5433": f"127.0.0.1:{standby.port}",
+            }
+        reader.read(page)
 
 
 def test_update(reader: Reader, releases: Path) -> None:
