@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -162,7 +163,7 @@ Replica = PostgresStandby | MariaDBReplica
 
 
 def serve_with_replica(
-    rendering: Rendering, replica: Replica, **settings: object
+    rendering: Rendering, replica: Replica, **settings: Any
 ) -> Service:
     """A service that reads from the replica."""
     rendering.url = replica.primary.url("app")
