@@ -33,7 +33,9 @@ Samples = Mapping[str, Sequence[Variant]]
 
 SAMPLES = pytest.StashKey[Samples]()
 
-RENDERED = ("variant", "url_sample", "tuning_sample", "fresh_sample")
+RENDERED = (
+    *("variant", "url_sample", "tuning_sample", "telemetry_sample", "fresh_sample"),
+)
 """The arguments of tests that render a service; the others are for fault tests."""
 
 # For an async and a sync driver in turn: every two of mode, pool and policy together.
@@ -70,6 +72,7 @@ def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples
         "variant": variants,
         "url_sample": list(sampler.url_samples()),
         "tuning_sample": list(sampler.tuning_samples()),
+        "telemetry_sample": list(telemetry_samples(variants)),
         "fresh_sample": list(sampler.fresh_samples(variants, pythons)),
         **fault_samples(variants),
     }
@@ -165,6 +168,16 @@ class Sampler:
         words = [in_words(each) for each in answers.items() if each[0] not in NUMBERS]
         answers = {"database_url": url, **answers}
         return Variant("-".join([name, *words]), backend, answers)
+
+
+def telemetry_samples(variants: Sequence[Variant]) -> Iterator[Variant]:
+    """Every driver with telemetry, with the pools and the policies in turn."""
+    drivers = [each for each in variants if is_queue_and_request(each)]
+    for number, driver in enumerate(drivers):
+        policy = PAIRED_POOLS[number % len(PAIRED_POOLS)]
+        variant = with_pool(replace(driver, id=driver_id(driver)), *policy)
+        answers = {**variant.answers, "telemetry": "opentelemetry"}
+        yield replace(variant, id=f"telemetry-{variant.id}", answers=answers)
 
 
 def fault_samples(variants: Sequence[Variant]) -> Samples:
