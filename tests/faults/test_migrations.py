@@ -44,7 +44,7 @@ PAUSE = """op.create_table("twice", sa.Column("id", sa.Integer, primary_key=True
 """
 CONCURRENT_INDEX = """
     with op.get_context().autocommit_block():
-        op.create_index("ix_users_name", "users", ["name"], postgresql_concurrently=True)
+        op.create_index("ix_name", "users", ["name"], postgresql_concurrently=True)
 """
 
 
@@ -132,16 +132,17 @@ def test_three_upgrades_at_once(service: MigratedService) -> None:
 
 
 @SERVERS
-def test_migration_gives_up_on_a_lock(
-    service: MigratedService, open_transaction: None
-) -> None:
+@pytest.mark.usefixtures("open_transaction")
+def test_migration_gives_up_on_a_lock(service: MigratedService) -> None:
     """Before the statements that queue behind it do; the database stays as it was."""
     service.write_migration('op.add_column("users", sa.Column("age", sa.Integer))')
+    service.environment["DATABASE_LOCK_TIMEOUT"] = "60"
 
-    blocked = service.upgrade(lock_timeout=1)
+    blocked = service.upgrade(lock_timeout=1, statement_timeout=5)
 
     assert blocked.returncode != 0
-    assert "lock" in blocked.stdout.lower()
+    message = {"postgresql": "lock timeout", "mysql": "Lock wait timeout exceeded"}
+    assert message[service.backend] in blocked.stdout
     assert service.version() == ["0001"]
 
 
