@@ -17,6 +17,7 @@ from support import fork_server
 from support.databases import create_database, drop_databases, execute
 from support.pages import Reader, blocks, commands
 from support.processes import SCRIPTS, commit, git
+from support.rolling_updates import RollingReader
 from support.service_checker import check_style
 from support.shared_servers import SharedServers
 from support.template import NOW, ROOT, TAGS, copy
@@ -24,8 +25,11 @@ from tools import picture, reference
 
 DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
-ANSWERS = {"how-to/pgbouncer.md": {"database_url": "postgresql://shop@db/shop"}}
+POSTGRESQL = {"database_url": "postgresql://shop@db/shop"}
+ANSWERS = {"how-to/migrations.md": POSTGRESQL, "how-to/pgbouncer.md": POSTGRESQL}
 """What the service of a page is on, if not on a file of SQLite."""
+USERS = 1_000_000
+"""The rows of the table that is migrated under load."""
 IN_MEMORY = "v0.3.1"
 """The last release that renders services on SQLite in memory."""
 NOT_FOLLOWED = {
@@ -70,9 +74,35 @@ def test_how_to(
     copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
     if page == "how-to/postgresql.md":
         follow_the_move(reader, servers)
+    elif page == "how-to/migrations.md":
+        migrate_under_load(reader, servers)
     else:
         reader.read(DOCS / page)
     check(reader, mypy_cache)
+
+
+def migrate_under_load(reader: Reader, servers: SharedServers) -> None:
+    """Clients use the old and the new versions; the table has a million rows."""
+    url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
+    reader.environment["DATABASE_URL"] = url
+    fill = (
+        "INSERT INTO users (email, name) "
+        f"SELECT i || '@old.test', 'Old' FROM generate_series(1, {USERS}) AS i"
+    )
+    try:
+        reader.type("uv run alembic upgrade head")
+        execute(url, fill)
+        with RollingReader(reader) as clients:
+            clients.start("uv run fastapi run")
+            clients.begin_load()
+            clients.read(DOCS / "how-to/migrations.md")
+            clients.end_load()
+        assert clients.failures == []
+        assert clients.successes > 100
+        without = "SELECT count(*) FROM users WHERE domain <> split_part(email, '@', 2)"
+        assert execute(url, without) == ["0"]
+    finally:
+        drop_databases(url)
 
 
 def follow_the_move(reader: Reader, servers: SharedServers) -> None:
