@@ -66,7 +66,10 @@ class Reader:
         tools.mkdir()
         run_it = f'PATH="{SCRIPTS}:$PATH" exec "$@"'
         skip = '[ "$1" = sync ] || [ "$1" = lock ] || [ "$1" = add ] || '
-        scripts = {"uvx": run_it, "uv": f"{skip}{{ shift; {run_it}; }}"}
+        scripts = {
+            "uvx": f'[ "$1" != --from ] || shift 2; {run_it}',
+            "uv": f"{skip}{{ shift; {run_it}; }}",
+        }
         for name, line in scripts.items():
             (tools / name).write_text(f"#!/bin/sh\n{line}\n")
             (tools / name).chmod(0o755)

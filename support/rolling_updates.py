@@ -1,0 +1,94 @@
+"""A reader who deploys new versions of a service while clients use it."""
+
+import itertools
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import httpx2
+
+from support.pages import Reader
+from support.processes import free_port, kill, start, wait_for
+
+CLIENTS = 2
+DRAIN = 0.5
+"""Seconds between the last request to an instance and its SIGTERM."""
+
+
+class RollingReader(Reader):
+    """A reader whose `uv run fastapi run` replaces the running instance, as proxies do.
+
+    From ``begin_load`` to ``end_load``, clients create, read and change users.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        vars(self).update(vars(reader))
+        self.failures: list[str] = []
+        self.successes = 0
+        self._url = ""
+        self._instance: subprocess.Popen[bytes] | None = None
+        self._clients = ThreadPoolExecutor(CLIENTS)
+        self._ended = threading.Event()
+        self._numbers = itertools.count()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._clients.shutdown()
+        kill(self._instance)
+        super().__exit__()
+
+    def start(self, command: str) -> None:
+        """Start an instance, direct the clients to it, and end the one before."""
+        old, port = self._instance, free_port()
+        url = f"http://127.0.0.1:{port}"
+        in_shell = ["bash", "-c", f"exec {command} --port {port}"]
+        log = self.folder / f"instance-{port}.log"
+        self._instance = start(in_shell, self.folder, self.environment, log)
+        wait_for(lambda: is_ready(url))
+        self._url = url
+        if old:
+            time.sleep(DRAIN)
+            old.terminate()
+            old.wait(timeout=30)
+
+    def begin_load(self) -> None:
+        """Let the clients send requests, one after the other."""
+        for _ in range(CLIENTS):
+            self._clients.submit(self._use_service)
+
+    def end_load(self) -> None:
+        """Wait until the clients have received their last responses."""
+        self._ended.set()
+        self._clients.shutdown()
+
+    def _use_service(self) -> None:
+        while not self._ended.is_set():
+            with httpx2.Client(base_url=self._url, timeout=60) as client:
+                while not self._ended.is_set() and str(client.base_url) == self._url:
+                    self._create_and_change(client, f"{next(self._numbers)}@load.test")
+
+    def _create_and_change(self, client: httpx2.Client, email: str) -> None:
+        try:
+            user = client.post("/users", json={"email": email, "name": "New"})
+            path = f"/users/{user.json()['id']}"
+            read = client.get(path)
+            changed = client.patch(path, json={"email": f"x{email}"})
+            # An old row: the backfill may hold its lock.
+            old = client.patch("/users/1", json={"name": email})
+        except (httpx2.HTTPError, KeyError, ValueError) as error:
+            self.failures.append(repr(error))
+            return
+        for response, status in ((user, 201), (read, 200), (changed, 200), (old, 200)):
+            if response.status_code == status:
+                self.successes += 1
+            else:
+                self.failures.append(f"{response.status_code} {response.text}")
+
+
+def is_ready(url: str) -> bool:
+    """Whether the service at ``url`` answers that it is ready."""
+    with suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/health/ready", timeout=5).status_code == 200
+    return False

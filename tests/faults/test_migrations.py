@@ -1,0 +1,188 @@
+"""Migrations: started several times at once, blocked by a lock, and failing halfway."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url
+
+from support.databases import DRIVERS
+from support.fault_services import Rendering
+from support.processes import clean_environment, kill, run, start, wait_for
+from support.variants import BACKENDS, Variant
+
+ALEMBIC = [sys.executable, "-m", "alembic"]
+ANSWERS = {
+    "postgresql": {"mode": "async", "driver": "asyncpg"},
+    "mysql": {"mode": "sync"},
+    "sqlite": {"mode": "async"},
+}
+"""One service on each backend: async and sync differ in one function of `env.py`."""
+
+MIGRATION = '''
+"""A migration of this test."""
+
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    {}
+'''
+PAUSE = """op.create_table("twice", sa.Column("id", sa.Integer, primary_key=True))
+    Path("running").touch()
+    while not Path("go_on").exists():
+        time.sleep(0.02)
+"""
+CONCURRENT_INDEX = """
+    with op.get_context().autocommit_block():
+        op.create_index("ix_name", "users", ["name"], postgresql_concurrently=True)
+"""
+
+
+class MigratedService:
+    """A service with Alembic, whose commands run in processes of their own."""
+
+    def __init__(self, rendering: Rendering, backend: str) -> None:
+        self.backend = backend
+        self.folder = rendering.project
+        self.rows = rendering.rows
+        self.url = rendering.url
+        self.environment = clean_environment() | {
+            "PYTHONPATH": "src",
+            "DATABASE_URL": rendering.url,
+        }
+        rendering.create_database()
+
+    def write_migration(self, upgrade: str) -> None:
+        """Write the migration 0002, which runs the code ``upgrade``."""
+        path = self.folder / "migrations/versions/0002_test.py"
+        path.write_text(MIGRATION.format(upgrade).lstrip())
+
+    def upgrade(self, **settings: object) -> subprocess.CompletedProcess[str]:
+        """Run `alembic upgrade head`; ``lock_timeout`` is MIGRATION_LOCK_TIMEOUT."""
+        environment = {f"MIGRATION_{k.upper()}": str(v) for k, v in settings.items()}
+        command = [*ALEMBIC, "upgrade", "head"]
+        return run(command, self.folder, self.environment | environment)
+
+    def start_upgrade(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start `alembic upgrade head`, which logs to ``log``."""
+        command = [*ALEMBIC, "upgrade", "head"]
+        return start(command, self.folder, self.environment, log)
+
+    def version(self) -> list[str]:
+        """The version that the database is at."""
+        return self.rows("SELECT version_num FROM alembic_version")
+
+
+@pytest.fixture
+def service(
+    request: pytest.FixtureRequest, render: Callable[[Variant], Rendering]
+) -> MigratedService:
+    """A service on the backend that the test is parametrised with."""
+    backend: str = request.param
+    answers = {"database_url": BACKENDS[backend], "transaction": "request"}
+    variant = Variant(backend, backend, answers | ANSWERS[backend])
+    return MigratedService(render(variant), backend)
+
+
+@pytest.fixture
+def open_transaction(service: MigratedService) -> Iterator[None]:
+    """Another program has read the users in a transaction that is still open."""
+    assert service.upgrade().returncode == 0
+    url = make_url(service.url).set(drivername=DRIVERS[service.backend])
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM users").all()
+        yield
+
+
+ALL = pytest.mark.parametrize("service", ANSWERS, indirect=True)
+SERVERS = pytest.mark.parametrize("service", ["postgresql", "mysql"], indirect=True)
+
+
+@ALL
+def test_three_upgrades_at_once(service: MigratedService) -> None:
+    """One migrates; the others say that they wait, and a fourth that it gave up."""
+    concurrent_index = CONCURRENT_INDEX if service.backend == "postgresql" else ""
+    service.write_migration(PAUSE + concurrent_index)
+    service.environment["DATABASE_IDLE_TRANSACTION_TIMEOUT"] = "1"
+    logs = [service.folder / f"{number}.log" for number in range(3)]
+    processes = [service.start_upgrade(log) for log in logs]
+    try:
+        wait_for((service.folder / "running").exists)
+        wait_for(lambda: sum("waiting" in log.read_text() for log in logs) == 2)
+        fourth = service.upgrade(wait_timeout=0.5)
+        (service.folder / "go_on").touch()
+        codes = [process.wait(timeout=30) for process in processes]
+    finally:
+        for process in processes:
+            kill(process)
+    assert codes == [0, 0, 0], [log.read_text() for log in logs]
+    assert fourth.returncode != 0
+    assert "another process still" in fourth.stdout.splitlines()[-1]
+    assert service.version() == ["0002"]
+
+
+@SERVERS
+@pytest.mark.usefixtures("open_transaction")
+def test_migration_gives_up_on_a_lock(service: MigratedService) -> None:
+    """Before the statements that queue behind it do; the database stays as it was."""
+    service.write_migration('op.add_column("users", sa.Column("age", sa.Integer))')
+    service.environment["DATABASE_LOCK_TIMEOUT"] = "60"
+
+    blocked = service.upgrade(lock_timeout=1, statement_timeout=5)
+
+    assert blocked.returncode != 0
+    message = {"postgresql": "lock timeout", "mysql": "Lock wait timeout exceeded"}
+    assert message[service.backend] in blocked.stdout
+    assert service.version() == ["0001"]
+
+
+@SERVERS
+def test_statements_of_migrations_have_a_timeout_of_their_own(
+    service: MigratedService,
+) -> None:
+    sleep = {"postgresql": "pg_sleep(2)", "mysql": "sleep(2)"}[service.backend]
+    service.write_migration(f'op.execute("SELECT {sleep}")')
+    service.environment["DATABASE_STATEMENT_TIMEOUT"] = "1"
+
+    too_long = service.upgrade(statement_timeout=1)
+    long = service.upgrade()
+
+    assert too_long.returncode != 0
+    assert "statement" in too_long.stdout
+    assert long.returncode == 0, long.stdout
+
+
+@ALL
+def test_run_after_a_failed_migration(service: MigratedService) -> None:
+    """Where DDL is transactional, nothing is left; on MySQL, the table is."""
+    create = 'op.create_table("half", sa.Column("id", sa.Integer, primary_key=True))'
+    fail = '\n    op.execute("SELECT nothing FROM nowhere")'
+    assert service.upgrade().returncode == 0
+    service.write_migration(create + fail)
+
+    failed = service.upgrade()
+    version = service.version()
+    service.write_migration(create)
+    again = service.upgrade()
+
+    assert failed.returncode != 0
+    assert version == ["0001"]
+    if service.backend != "mysql":
+        assert again.returncode == 0, again.stdout
+    else:
+        assert "Table 'half' already exists" in again.stdout
+        assert service.version() == ["0001"]
+        service.write_migration(f"{create[:-1]}, if_not_exists=True)")
+        assert service.upgrade().returncode == 0
+    assert service.version() == ["0002"]
+    assert service.rows("SELECT count(*) FROM half") == ["0"]
