@@ -14,7 +14,7 @@ import pytest
 
 from support import fork_server
 from support.answer_changes import Change, changes
-from support.copier_internals import remember_compiled_templates
+from support.copier_internals import remember_compiled_templates, skip_executable_bits
 from support.fault_figures import FiguresReport
 from support.run_summary import Summary
 from support.samples import SAMPLES, samples_of
@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Of the folders that tests make and remove, each takes milliseconds on a disk.
     tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir())
     remember_compiled_templates()
+    skip_executable_bits()
     if hasattr(config, "workerinput"):
         told = json.loads(config.workerinput["told"])
         config.stash[SERVERS] = SharedServers(**told["servers"])
