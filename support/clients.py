@@ -75,7 +75,7 @@ class Clients:
         jar = CookieJar(None if cookies else DefaultCookiePolicy(allowed_domains=[]))
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self._client = httpx2.AsyncClient(
-            base_url=url, timeout=120, limits=limits, cookies=jar
+            base_url=url, timeout=120, limits=limits, cookies=jar, verify=False
         )
 
     async def __aenter__(self) -> "Clients":

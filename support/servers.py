@@ -419,7 +419,11 @@ def own_server(backend: str) -> Server:
 def roomy_dir() -> str:
     """Where data is fastest: in memory if that has room, else the usual place."""
     memory = "/dev/shm"
-    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_NEEDED:
+    if (
+        os.access(memory, os.W_OK)
+        and shutil.disk_usage(memory).free > ROOM_NEEDED
+        and not os.statvfs(memory).f_flag & os.ST_NOEXEC
+    ):
         return memory
     return tempfile.gettempdir()
 
