@@ -35,6 +35,7 @@ SAMPLES = pytest.StashKey[Samples]()
 
 RENDERED = (
     *("variant", "url_sample", "tuning_sample", "telemetry_sample", "fresh_sample"),
+    "lowest_sample",
 )
 """The arguments of tests that render a service; the others are for fault tests."""
 
@@ -68,12 +69,16 @@ def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples
     """The variants that each argument of a test stands for."""
     sampler = Sampler(questionnaire)
     variants = list(all_variants(questionnaire))
+    fresh = list(sampler.fresh_samples(variants, pythons))
     return {
         "variant": variants,
         "url_sample": list(sampler.url_samples()),
         "tuning_sample": list(sampler.tuning_samples()),
         "telemetry_sample": list(telemetry_samples(variants)),
-        "fresh_sample": list(sampler.fresh_samples(variants, pythons)),
+        "fresh_sample": fresh,
+        "lowest_sample": [
+            replace(each, id=f"lowest-{each.id}") for each in fresh[1::3]
+        ],
         **fault_samples(variants),
     }
 

@@ -68,27 +68,51 @@ def test_fresh_environment(
     service_checker: ServiceChecker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`uv sync` and `uv run pytest` are all it takes, and no package is left over.
+    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    environments = tmp_path_factory.getbasetemp()
+    check_in_an_environment(fresh_sample, service_checker, environments, "highest")
+
+
+def test_lowest_versions(
+    lowest_sample: Variant,
+    service_checker: ServiceChecker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The oldest versions that `pyproject.toml` allows suffice."""
+    environments = tmp_path_factory.getbasetemp()
+    check_in_an_environment(
+        lowest_sample, service_checker, environments, "lowest-direct"
+    )
+
+
+def check_in_an_environment(
+    sample: Variant,
+    service_checker: ServiceChecker,
+    environments: Path,
+    resolution: str,
+) -> None:
+    """Install the service in an environment of its own, and run its suite.
 
     Services on one Python take turns in an environment: `uv sync` removes what the
     service does not declare.
     """
     environment = clean_environment()
-    python = find_pythons()[fresh_sample.python]
-    place = tmp_path_factory.getbasetemp() / f"environment-{fresh_sample.python}"
+    python = find_pythons()[sample.python]
+    place = environments / f"environment-{resolution}-{sample.python}"
     environment["UV_PROJECT_ENVIRONMENT"] = str(place)
-    with service_checker.database(fresh_sample.backend) as url:
+    with service_checker.database(sample.backend) as url:
         if url:
             environment["DATABASE_URL"] = url
-        project = service_checker.render(fresh_sample.answers)
+        project = service_checker.render(sample.answers)
         service_checker.findings += check_dependencies(
             project.path, project.context["driver"]
         )
-        synced = run([uv(), "sync", f"--python={python}"], project.path, environment)
+        sync = ["sync", f"--python={python}", f"--resolution={resolution}"]
+        synced = run([uv(), *sync], project.path, environment)
         if synced.returncode:
             service_checker.findings.append(synced.stdout)
         else:
-            ran = run([uv(), "run", "pytest"], project.path, environment)
+            ran = run([uv(), "run", "--no-sync", "pytest"], project.path, environment)
             passed = re.search(r"=+ (\d+) passed in .* =+\s*\Z", ran.stdout)
             if ran.returncode or not passed:
                 service_checker.findings.append(ran.stdout)
