@@ -89,7 +89,7 @@ def test_replica_is_paused_and_catches_up(
 
 def test_promotion_of_a_synchronous_standby(standby: PostgresStandby) -> None:
     """It has whatever the primary has acknowledged before it was killed."""
-    standby.make_synchronous()
+    standby.primary.make_synchronous()
     create_table(standby.primary)
     for note in range(100):
         insert(standby.primary, note)
