@@ -62,7 +62,11 @@ def test_pooler_shares_its_connections_by_transaction(pooler: PgBouncer) -> None
 
 def connect_to(server: Server) -> psycopg.Connection:
     return psycopg.connect(
-        host="127.0.0.1", port=server.port, user=USER, password=PASSWORD
+        host="127.0.0.1",
+        port=server.port,
+        user=USER,
+        password=PASSWORD,
+        dbname="postgres",
     )
 
 
