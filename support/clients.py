@@ -51,9 +51,10 @@ class Ledger:
     def recovered_after(self, moment: float) -> float:
         """Seconds from ``moment`` to the last failure, and the first read and write."""
         later = [(when, status) for when, status in self.history if when > moment]
-        firsts = (min(w for w, s in later if s == each) for each in ("200", "201"))
+        firsts = {status: when for when, status in reversed(later)}
+        assert {"200", "201"} <= firsts.keys(), "no read or no write succeeds any more"
         failures = [when for when, status in later if is_failure(status)]
-        return max(*firsts, *failures) - moment
+        return max(firsts["200"], firsts["201"], *failures) - moment
 
 
 def is_failure(status: str) -> bool:

@@ -30,7 +30,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from support.databases import execute, maintenance_database
-from support.processes import free_port, is_alive, kill_tree
+from support.processes import free_port, is_alive, kill_tree, wait_for
 from support.template import ROOT
 
 USER = "tester"
@@ -251,6 +251,16 @@ class PostgresServer(Server):
         with (self.directory / "data/postgresql.auto.conf").open("a") as settings:
             settings.write(f"primary_conninfo = '{value}'\n")
         self._run("touch", "data/standby.signal")
+
+    def promote(self) -> None:
+        """Make a standby a primary; returns when it accepts writes."""
+        execute(self.url(), "SELECT pg_promote()")
+
+    def make_synchronous(self) -> None:
+        """Acknowledge a commit once the standby has it, too, which has to run."""
+        self.configure(synchronous_standby_names="*")
+        state = "SELECT sync_state FROM pg_stat_replication"
+        wait_for(lambda: execute(self.url(), state) == ["sync"])
 
     @property
     def connection_string(self) -> str:

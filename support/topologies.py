@@ -148,16 +148,6 @@ class PostgresStandby(PostgresServer, Replica):
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
         wait_for(lambda: execute(self.url(), replayed) == ["True"])
 
-    def make_synchronous(self) -> None:
-        """Have the primary acknowledge a commit once the standby has it, too."""
-        self.primary.configure(synchronous_standby_names="*")
-        state = "SELECT sync_state FROM pg_stat_replication"
-        wait_for(lambda: execute(self.primary.url(), state) == ["sync"])
-
-    def promote(self) -> None:
-        """Make the standby a primary; returns when it accepts writes."""
-        execute(self.url(), "SELECT pg_promote()")
-
 
 class MariaDBPrimary(MariaDBServer):
     """MariaDB with a binary log, for replicas."""

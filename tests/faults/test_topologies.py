@@ -62,7 +62,11 @@ def test_pooler_shares_its_connections_by_transaction(pooler: PgBouncer) -> None
 
 def connect_to(server: Server) -> psycopg.Connection:
     return psycopg.connect(
-        host="127.0.0.1", port=server.port, user=USER, password=PASSWORD
+        host="127.0.0.1",
+        port=server.port,
+        user=USER,
+        password=PASSWORD,
+        dbname="postgres",
     )
 
 
@@ -89,7 +93,7 @@ def test_replica_is_paused_and_catches_up(
 
 def test_promotion_of_a_synchronous_standby(standby: PostgresStandby) -> None:
     """It has whatever the primary has acknowledged before it was killed."""
-    standby.make_synchronous()
+    standby.primary.make_synchronous()
     create_table(standby.primary)
     for note in range(100):
         insert(standby.primary, note)
