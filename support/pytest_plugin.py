@@ -23,6 +23,8 @@ from support.shared_servers import EXITS, SERVERS, SharedServers, servers_of
 from support.template import ROOT
 from support.variants import BACKENDS, Variant
 
+ROOM_NEEDED = 4 << 30  # bytes free in memory, most of them for fresh environments
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -34,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     # Of the folders that tests make and remove, each takes milliseconds on a disk.
-    tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir())
+    tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir(ROOM_NEEDED))
     remember_compiled_templates()
     skip_executable_bits()
     if hasattr(config, "workerinput"):
