@@ -1,9 +1,10 @@
-"""What is checked of a page beyond its commands: under load, and with several clients."""
+"""What is checked of a page beyond its commands: load, memory, several clients."""
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -56,14 +57,17 @@ def measure_memory(reader: Reader, page: Path) -> None:
     assert imported - memory("import_users", "few.csv") < 10
 
 
-def serve(reader: Reader) -> httpx2.Client:
+@contextmanager
+def served(reader: Reader) -> Iterator[httpx2.Client]:
     """Start the service; a client of it, with a user and its post."""
     reader.start("uv run fastapi run")
-    client = httpx2.Client(base_url=f"http://{reader.here(ADDRESS)}", timeout=60)
-    user = {"email": "ada@example.com", "name": "Ada"}
-    ada = client.post("/users", json=user).json()["id"]
-    assert client.post("/posts", json={"title": "Looms", "author_id": ada}).is_success
-    return client
+    url = f"http://{reader.here(ADDRESS)}"
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        user = {"email": "ada@example.com", "name": "Ada"}
+        ada = client.post("/users", json=user).json()["id"]
+        post = {"title": "Looms", "author_id": ada}
+        assert client.post("/posts", json=post).status_code == 201
+        yield client
 
 
 def at_once(request: Callable[[int], httpx2.Response]) -> list[httpx2.Response]:
@@ -75,16 +79,17 @@ def at_once(request: Callable[[int], httpx2.Response]) -> list[httpx2.Response]:
 def change_at_once(reader: Reader, page: Path) -> None:
     """Of several changes of the same version, one succeeds."""
     reader.read(page)
-    with serve(reader) as client:
+    with served(reader) as client:
         [post] = client.get("/posts").json()
         path = f"/posts/{post['public_id']}"
-        for _ in range(5):
+        for turn in range(5):
             condition = {"If-Match": client.get(path).headers["ETag"]}
-            responses = at_once(
-                lambda number, condition=condition: client.patch(  # type: ignore[misc]
-                    path, json={"title": f"Title {number}"}, headers=condition
-                )
-            )
+
+            def change(number: int) -> httpx2.Response:
+                body = {"title": f"Turn {turn}, client {number}"}  # noqa: B023
+                return client.patch(path, json=body, headers=condition)  # noqa: B023
+
+            responses = at_once(change)
             codes = [response.status_code for response in responses]
             assert sorted(codes) == [200] + [412] * (CLIENTS - 1)
 
@@ -92,7 +97,7 @@ def change_at_once(reader: Reader, page: Path) -> None:
 def repeat_at_once(reader: Reader, page: Path) -> None:
     """Requests with the same key have one effect and one response."""
     reader.read(page)
-    with serve(reader) as client:
+    with served(reader) as client:
         [post] = client.get("/posts").json()
         body = {"title": "Mills", "author_id": post["author_id"]}
         key = {"Idempotency-Key": "once"}

@@ -78,6 +78,7 @@ def test_how_to(
         try:
             CHECKS[page](reader, DOCS / page)
         finally:
+            reader.stop()
             drop_databases(url)
     else:
         reader.read(DOCS / page)
