@@ -19,7 +19,6 @@ import uvloop
 from sqlalchemy import make_url
 
 from benchmarks.load import Load, Reading, Sample, requests
-from benchmarks.proxy import Proxy
 from benchmarks.service import (
     BASELINE,
     CORES,
@@ -31,6 +30,7 @@ from benchmarks.service import (
     url_for,
 )
 from support.databases import create_database
+from support.proxy import Proxy
 from support.servers import (
     MariaDBServer,
     PostgresServer,
@@ -339,7 +339,7 @@ class Stage:
                     if server_port is None:
                         await self._footprint(footprint, driver, None)
                         continue
-                    async with Proxy(server_port) as proxy:
+                    async with Proxy([server_port]) as proxy:
                         await self._footprint(footprint, driver, proxy)
 
     async def _footprint(

@@ -17,8 +17,7 @@ import psutil
 from sqlalchemy import URL, Connection, create_engine, text
 
 from benchmarks.load import POSTS, USERS
-from support.processes import clean_environment, free_port, kill
-from support.services import uvicorn
+from support.processes import clean_environment, free_port, kill, start
 from support.template import ROOT, copy_template
 
 APP = Path(__file__).with_name("apps") / "app.py.jinja"
@@ -238,14 +237,12 @@ class Service:
         """
         layer = LAYERS[self.layer]
         started = time.perf_counter()
-        self._process = uvicorn(
-            self._project,
-            self._environment,
-            self._log,
-            f"{self._app}:app",
+        command = [
+            *(sys.executable, "-m", "uvicorn", f"{self._app}:app", "--no-access-log"),
             *(f"--port={self.port}", f"--workers={self.workers}"),
             *(f"--http={layer.http}", f"--loop={layer.loop}"),
-        )
+        ]
+        self._process = start(command, self._project, self._environment, self._log)
         process = psutil.Process(self._process.pid)
         # Two workers need both cores, and share them with clients and database.
         process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)

@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx2
@@ -25,6 +27,12 @@ class Ledger:
     """Seconds that the slowest answer took."""
     bodies: set[str] = field(default_factory=set)
     """The bodies of all errors."""
+    history: list[tuple[float, str]] = field(default_factory=list)
+    """When each answer came, by the monotonic clock, and its status."""
+    stale: int = 0
+    """How many reads lacked a note of the client's own that had been acknowledged."""
+    without_retry_after: int = 0
+    """How many answers of 503 did not say when to try again."""
 
     def lost(self, found: set[str]) -> set[str]:
         """What was acknowledged and is not among the rows ``found``."""
@@ -37,20 +45,38 @@ class Ledger:
     def failed(self) -> int:
         """How many requests were answered with a 5xx, or not at all."""
         return sum(
-            count
-            for status, count in self.answers.items()
-            if status == "none" or status >= "500"
+            count for status, count in self.answers.items() if is_failure(status)
         )
+
+    def recovered_after(self, moment: float) -> float:
+        """Seconds from ``moment`` to the last failure, and the first read and write."""
+        later = [(when, status) for when, status in self.history if when > moment]
+        firsts = (min(w for w, s in later if s == each) for each in ("200", "201"))
+        failures = [when for when, status in later if is_failure(status)]
+        return max(*firsts, *failures) - moment
+
+
+def is_failure(status: str) -> bool:
+    """Whether the status is a 5xx, or the connection broke."""
+    return status == "none" or status >= "500"
 
 
 class Clients:
-    """Clients of a service at ``url`` that share a ledger."""
+    """Clients of a service at ``url`` that share a ledger, and their cookies."""
 
-    def __init__(self, url: str) -> None:
-        self.ledger = Ledger()
-        self._titles = (f"note {number}" for number in itertools.count())
+    _numbers = itertools.count()
+
+    def __init__(
+        self, url: str, ledger: Ledger | None = None, *, cookies: bool = True
+    ) -> None:
+        self.ledger = ledger or Ledger()
+        self._own: set[str] = set()
+        # A jar that takes cookies from no domain.
+        jar = CookieJar(None if cookies else DefaultCookiePolicy(allowed_domains=[]))
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx2.AsyncClient(base_url=url, timeout=120, limits=limits)
+        self._client = httpx2.AsyncClient(
+            base_url=url, timeout=120, limits=limits, cookies=jar, verify=False
+        )
 
     async def __aenter__(self) -> "Clients":
         return self
@@ -60,29 +86,50 @@ class Clients:
 
     async def request(self, method: str, path: str, **options: object) -> str:
         """The status of the answer, or "none"; the ledger has it."""
+        status, _ = await self._request(method, path, **options)
+        return status
+
+    async def _request(
+        self, method: str, path: str, **options: object
+    ) -> tuple[str, str]:
+        """The status of the answer, or "none", and its body."""
+        body = ""
         started = time.monotonic()
         try:
             response = await self._client.request(method, path, **options)  # type: ignore[arg-type]
-            status = str(response.status_code)
+            status, body = str(response.status_code), response.text
             if response.is_error:
-                self.ledger.bodies.add(response.text)
+                self.ledger.bodies.add(body)
+            if status == "503" and "Retry-After" not in response.headers:
+                self.ledger.without_retry_after += 1
         except httpx2.TransportError:
             status = "none"
         ledger = self.ledger
         ledger.longest = max(ledger.longest, time.monotonic() - started)
         ledger.answers[status] += 1
-        return status
+        ledger.history.append((time.monotonic(), status))
+        return status, body
 
     async def write(self, path: str = "/notes", **data: object) -> str:
         """Write a note with a new title: as JSON to ``/notes``, else as a parameter."""
-        title = next(self._titles)
+        title = f"note {next(self._numbers)}"
         part = "json" if path == "/notes" else "params"
         data = {"title": title, **data}
         status = await self.request("POST", path, **{part: data})
         if status == "201":
             self.ledger.acknowledged.add(title)
+            self._own.add(title)
         elif status != "none":
             self.ledger.refused.add(title)
+        return status
+
+    async def read_own(self, path: str = "/notes") -> str:
+        """Read all notes, and look whether those of our own are among them."""
+        own = set(self._own)
+        status, body = await self._request("GET", path)
+        if status == "200":
+            found = body.splitlines() if path.endswith("/stream") else json.loads(body)
+            self.ledger.stale += not own <= set(found)
         return status
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pytest
 from copier import run_copy
 from copier._main import Worker
 from copier._template import load_template_config
@@ -176,9 +175,12 @@ def choices_of(question: Question) -> list[Any]:
     return [True, False]
 
 
-def forget_executable_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep Copier from running Git once a file, for services in no repository."""
-    monkeypatch.setattr(Worker, "_sync_git_index_executable_bit", lambda *_: None)
+def skip_executable_bits() -> None:
+    """Keep Copier from asking Git about each file what only Windows answers with no.
+
+    Where ``core.fileMode`` is true, Copier does nothing with the answer.
+    """
+    Worker._sync_git_index_executable_bit = lambda *_: None  # type: ignore[method-assign]
 
 
 def remember_compiled_templates() -> None:

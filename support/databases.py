@@ -72,6 +72,7 @@ def execute(url: str, statement: str) -> list[str]:
         parts.set(drivername=DRIVERS[parts.get_backend_name()]),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
+        execution_options={"no_parameters": True},  # A "%" is a "%".
         connect_args=options,
     )
     with engine.connect() as connection:

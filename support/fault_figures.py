@@ -1,15 +1,18 @@
-"""The figures of the fault tests, as a table at the end of the run and in the docs."""
+"""The figures of the fault tests, as tables at the end of the run and in the docs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from support.clients import Ledger
 from support.template import ROOT
 
 DOCS = ROOT / "docs" / "reliability.md"
-BEGIN = "<!-- figures: written by `uv run pytest tests/faults --write-figures` -->"
+BEGIN = "<!-- {}: written by `uv run pytest tests/faults --write-figures` -->"
 END = "<!-- end of figures -->"
+
+Record = Mapping[str, Any]
 
 
 class Figures:
@@ -27,56 +30,101 @@ class Figures:
         self._record.update(figures)
 
 
+class ScaleOutFigures:
+    """What tests measured of several servers; a call adds a row to their one table."""
+
+    def __init__(self, node: pytest.Item) -> None:
+        self._node = node
+
+    def __call__(
+        self,
+        topology: str,
+        driver: str,
+        fault: str,
+        ledger: Ledger,
+        *,
+        acknowledged: int | None = None,
+        lost: int,
+        recovered_after: float | None = None,
+    ) -> None:
+        row = {
+            "topology": topology,
+            "driver": driver,
+            "fault": fault,
+            "requests": ledger.answers.total(),
+            "acknowledged": (
+                len(ledger.acknowledged) if acknowledged is None else acknowledged
+            ),
+            "lost": lost,
+            "stale": ledger.stale,
+            "recovered_after": "" if recovered_after is None else recovered_after,
+            "statuses": " ".join(sorted(ledger.answers)),
+        }
+        self._node.user_properties.append(("scale-out", row))
+
+
 class FiguresReport:
     """A pytest plugin of the run's first process, which collects all figures."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._records: list[Mapping[str, Any]] = []
+        self._records: dict[str, list[Record]] = {"figures": [], "scale-out": []}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        record = dict(report.user_properties).get("figures")
-        if report.when == "call" and report.passed and isinstance(record, dict):
-            self._records.append(record)
+        if report.when == "call" and report.passed:
+            for kind, record in report.user_properties:
+                if kind in self._records and isinstance(record, dict):
+                    self._records[kind].append(record)
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
     ) -> None:
-        if not self._records:
-            return
-        terminalreporter.section("faults")
-        tables = self.tables()
-        for line in tables:
-            terminalreporter.line(line)
-        if self._config.getoption("--write-figures"):
-            before, _, rest = DOCS.read_text().partition(BEGIN)
-            _, _, after = rest.partition(END)
-            DOCS.write_text("\n".join([before + BEGIN, "", *tables, END]) + after)
+        for kind, records in self._records.items():
+            if not records:
+                continue
+            terminalreporter.section("faults" if kind == "figures" else kind)
+            lines = scenarios(records) if kind == "figures" else one_table(records)
+            for line in lines:
+                terminalreporter.line(line)
+            if self._config.getoption("--write-figures"):
+                begin = BEGIN.format(kind)
+                before, _, rest = DOCS.read_text().partition(begin)
+                _, _, after = rest.partition(END)
+                DOCS.write_text("\n".join([before + begin, "", *lines, END]) + after)
 
-    def tables(self) -> list[str]:
-        """The lines of a Markdown table for each scenario."""
-        lines = []
-        for scenario in sorted({record["scenario"] for record in self._records}):
-            records = sorted(
-                (r for r in self._records if r["scenario"] == scenario),
-                key=lambda record: str(record["variant"]),
-            )
-            columns = list(dict.fromkeys(key for r in records for key in r))[1:]
-            rows = [
-                [column.replace("_", " ") for column in columns],
-                ["---"] * len(columns),
-                *(
-                    [show(record.get(column, "")) for column in columns]
-                    for record in records
-                ),
-            ]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines += [f"**{scenario.capitalize()}**", ""]
-            for row in rows:
-                cells = (c.ljust(w) for c, w in zip(row, widths, strict=True))
-                lines.append("| " + " | ".join(cells) + " |")
-            lines.append("")
-        return lines
+
+def scenarios(records: Sequence[Record]) -> list[str]:
+    """A Markdown table for each scenario, under its name."""
+    lines = []
+    for scenario in sorted({record["scenario"] for record in records}):
+        ours = sorted(
+            (r for r in records if r["scenario"] == scenario),
+            key=lambda record: str(record["variant"]),
+        )
+        lines += [f"**{scenario.capitalize()}**", "", *table(ours, ["scenario"])]
+    return lines
+
+
+def one_table(records: Sequence[Record]) -> list[str]:
+    """A Markdown table of all records, in the order of their first columns."""
+    return table(sorted(records, key=lambda record: list(record.values())[:3]))
+
+
+def table(records: Sequence[Record], omitted: Sequence[str] = ()) -> list[str]:
+    """The lines of a Markdown table, and an empty one."""
+    names = dict.fromkeys(key for record in records for key in record)
+    columns = [name for name in names if name not in omitted]
+    rows = [
+        [column.replace("_", " ") for column in columns],
+        ["---"] * len(columns),
+        *([show(record.get(column, "")) for column in columns] for record in records),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def show(figure: object) -> str:

@@ -25,6 +25,13 @@ CONNECTIONS = {
 }
 """The query for the number of a service's connections, for each backend."""
 
+PORTS = {
+    "postgresql": "SELECT inet_server_port()",
+    "mysql": "SELECT @@port",
+    "sqlite": "SELECT 0",
+}
+"""The query for the port of the server that a session uses."""
+
 
 def add_routes(project: Path, variant: Variant) -> None:
     """Render the routes into a variant's project, as its module ``faults``."""
@@ -33,6 +40,7 @@ def add_routes(project: Path, variant: Variant) -> None:
         async_="async " if is_async else "",
         await_="await " if is_async else "",
         save="commit" if variant.answers["transaction"] == "explicit" else "flush",
+        port=PORTS[variant.backend],
     )
     (project / "faults.py").write_text(source)
 

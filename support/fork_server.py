@@ -1,9 +1,9 @@
-"""Suites and type checks in children that have the libraries imported already.
+"""Suites, type checks and services in children that have the libraries imported.
 
 To import FastAPI, SQLAlchemy and the rest takes longer than the suite of a rendered
-service. multiprocessing's fork server does it once (``preloaded.py``); each check then
-runs in a child of its own, which inherits the imported libraries and nothing of the
-children before it. The tests themselves do not fork: under pytest-xdist they have
+service. multiprocessing's fork server does it once (``preloaded.py``); each of them
+then runs in a child of its own, which inherits the imported libraries and nothing of
+the children before it. The tests themselves do not fork: under pytest-xdist they have
 threads, and forking a process with threads is unsafe.
 """
 
@@ -18,10 +18,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
+
+import uvicorn
 
 from support import suite_runner
 from support.processes import clean_environment
@@ -109,6 +112,21 @@ def check_types(project: Path, cache: Path, python: str = "") -> list[str]:
     return [result.output] if result.status else []
 
 
+def start_service(
+    project: Path, environment: Mapping[str, str], log: Path, *options: str
+) -> ForkServerProcess:
+    """Start uvicorn in ``project``, as the leader of its process group.
+
+    Its environment is ``environment``, and it appends to ``log``.
+    """
+    preload()
+    child = _context.Process(
+        target=service_main, args=(options, project, environment, log)
+    )
+    child.start()
+    return child
+
+
 def run_in_child(
     function: str,
     arguments: Sequence[str],
@@ -165,28 +183,9 @@ def child_main(
     answer: Connection,
 ) -> None:
     """Call a function of ``suite_runner``, and end without waiting for threads."""
-    # Nothing of the tests' process is open here: the fork server notices its end.
-    os.closerange(3, answer.fileno())
-    os.closerange(answer.fileno() + 1, 256)
-    os.setsid()  # to be ended with its own children
-    if sys.platform == "linux":  # and with its parent, whatever ends that one
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    for source, flags, targets in (
-        (os.devnull, os.O_RDONLY, (0,)),
-        (output, os.O_WRONLY, (1, 2)),
-    ):
-        opened = os.open(source, flags)
-        for target in targets:
-            os.dup2(opened, target)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
-    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+    start_anew(project, environment, output, answer.fileno())
     faulthandler.enable()
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(project)
     sys.argv = ["pytest"]
-    sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != ROOT]
     sys.dont_write_bytecode = True  # the project is imported this once
     status = 1
     try:
@@ -198,3 +197,41 @@ def child_main(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def service_main(
+    options: Sequence[str], project: Path, environment: Mapping[str, str], log: Path
+) -> None:
+    """Serve as `uvicorn` does with these options."""
+    tracker = resource_tracker.getfd()  # which uvicorn needs to start its workers
+    assert tracker
+    start_anew(project, environment, log, tracker)
+    sys.path.insert(0, str(project / "src"))
+    uvicorn.main([*options, f"--app-dir={project}"])
+
+
+def start_anew(
+    project: Path, environment: Mapping[str, str], output: str | Path, kept: int
+) -> None:
+    """Leave nothing of the tests in this process but the open file ``kept``."""
+    # With more open files, the fork server would not notice the end of the tests.
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 256)
+    os.setsid()  # to be ended with its own children
+    if sys.platform == "linux":  # and with its parent, whatever ends that one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for source, flags, targets in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, (1, 2)),
+    ):
+        opened = os.open(source, flags)
+        for target in targets:
+            os.dup2(opened, target)
+        os.close(opened)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(project)
+    sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != ROOT]

@@ -162,7 +162,7 @@ class Reader:
         """Start a service, in place of the one that may run, and wait until it does."""
         self.stop()
         host, _, port = self.stands_for[ADDRESS].partition(":")
-        in_shell = ["bash", "-c", f"{command} --port {port}"]
+        in_shell = ["bash", "-c", f"{self.here(command)} --port {port}"]
         self._server = start(in_shell, self.folder, self.environment, self._log)
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline and self._server.poll() is None:

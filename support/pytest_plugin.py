@@ -6,6 +6,7 @@ pytest-xdist's workers are told of both.
 
 import json
 import os
+import tempfile
 from dataclasses import asdict
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from support import fork_server
 from support.answer_changes import Change, changes
-from support.copier_internals import remember_compiled_templates
+from support.copier_internals import remember_compiled_templates, skip_executable_bits
 from support.fault_figures import FiguresReport
 from support.run_summary import Summary
 from support.samples import SAMPLES, samples_of
+from support.servers import roomy_dir
 from support.shared_servers import EXITS, SERVERS, SharedServers, servers_of
 from support.template import ROOT
 from support.variants import BACKENDS, Variant
@@ -31,7 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Of the folders that tests make and remove, each takes milliseconds on a disk.
+    tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir())
     remember_compiled_templates()
+    skip_executable_bits()
     if hasattr(config, "workerinput"):
         told = json.loads(config.workerinput["told"])
         config.stash[SERVERS] = SharedServers(**told["servers"])

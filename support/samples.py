@@ -33,7 +33,9 @@ Samples = Mapping[str, Sequence[Variant]]
 
 SAMPLES = pytest.StashKey[Samples]()
 
-RENDERED = ("variant", "url_sample", "tuning_sample", "fresh_sample")
+RENDERED = (
+    *("variant", "url_sample", "tuning_sample", "telemetry_sample", "fresh_sample"),
+)
 """The arguments of tests that render a service; the others are for fault tests."""
 
 # For an async and a sync driver in turn: every two of mode, pool and policy together.
@@ -70,6 +72,7 @@ def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples
         "variant": variants,
         "url_sample": list(sampler.url_samples()),
         "tuning_sample": list(sampler.tuning_samples()),
+        "telemetry_sample": list(telemetry_samples(variants)),
         "fresh_sample": list(sampler.fresh_samples(variants, pythons)),
         **fault_samples(variants),
     }
@@ -167,6 +170,16 @@ class Sampler:
         return Variant("-".join([name, *words]), backend, answers)
 
 
+def telemetry_samples(variants: Sequence[Variant]) -> Iterator[Variant]:
+    """Every driver with telemetry, with the pools and the policies in turn."""
+    drivers = [each for each in variants if is_queue_and_request(each)]
+    for number, driver in enumerate(drivers):
+        policy = PAIRED_POOLS[number % len(PAIRED_POOLS)]
+        variant = with_pool(replace(driver, id=driver_id(driver)), *policy)
+        answers = {**variant.answers, "telemetry": "opentelemetry"}
+        yield replace(variant, id=f"telemetry-{variant.id}", answers=answers)
+
+
 def fault_samples(variants: Sequence[Variant]) -> Samples:
     """Services to run during faults: with a pool, and without Alembic.
 
@@ -182,17 +195,30 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     ]
     of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
     modes = [each for each in drivers if each in of_modes.values()]
+    servers = [each for each in drivers if each.backend in SERVER_BACKENDS]
+    replicas = [
+        with_answers(each, read_replica=True) for each in with_paired_pools(servers)
+    ]
     return {
         "every_driver": drivers,
         "mode_driver": modes,
         "sampled_driver": drivers[::3],
-        "server_driver": [each for each in drivers if each.backend in SERVER_BACKENDS],
+        "server_driver": servers,
+        "postgresql_driver": [each for each in servers if each.backend == "postgresql"],
+        "mysql_driver": [each for each in servers if each.backend == "mysql"],
+        "pooler_driver": [
+            with_answers(each, pooler="transaction")
+            for each in with_paired_pools(servers)
+            if each.backend == "postgresql"
+        ],
+        "replica_driver": replicas,
+        "postgresql_replica_driver": [
+            each for each in replicas if each.backend == "postgresql"
+        ],
+        "sampled_replica_driver": replicas[::3],
         "file_driver": [each for each in drivers if each.backend in FILE_BACKENDS],
         "pooled_driver": list(with_pools(drivers, ["queue", "null"])),
-        "sampled_pooled_driver": [
-            with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
-            for number, driver in enumerate(modes)
-        ],
+        "sampled_pooled_driver": list(with_paired_pools(modes)),
         "queue_driver": list(with_pools(modes, ["queue"])),
     }
 
@@ -219,6 +245,17 @@ def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Var
     for driver in drivers:
         for pool, policy in zip(pools, policies, strict=False):
             yield with_pool(driver, pool, policy)
+
+
+def with_paired_pools(drivers: Sequence[Variant]) -> Iterator[Variant]:
+    """Each driver with a pool and a policy; see ``PAIRED_POOLS``."""
+    for number, driver in enumerate(drivers):
+        yield with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
+
+
+def with_answers(driver: Variant, **answers: Any) -> Variant:
+    """The driver with other answers, which its id does not name."""
+    return replace(driver, answers=dict(driver.answers) | answers)
 
 
 def with_pool(driver: Variant, pool: str, policy: str) -> Variant:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
@@ -191,9 +192,9 @@ class Server(ABC):
         assert self._process is not None, "the server is not running"
         return self._process.pid
 
-    def _run(self, *command: str | Path) -> None:
-        """Run a program that prepares the data directory; ServerError if it fails."""
-        done = subprocess.run(
+    def _run(self, *command: str | Path) -> str:
+        """What a program prints that prepares the data; ServerError if it fails."""
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -204,6 +205,7 @@ class Server(ABC):
         )
         if done.returncode:
             raise ServerError(f"{command[0]} failed:\n{done.stdout[-2000:]}")
+        return done.stdout
 
     def _as_nobody(self) -> dict[str, Any]:
         """Arguments of subprocess: in the server's directory, and not as root."""
@@ -228,20 +230,42 @@ class PostgresServer(Server):
 
     def __init__(self, binaries: Path) -> None:
         super().__init__()
-        self._binaries = binaries
+        self.binaries = binaries
 
     @property
     def socket(self) -> Path:
         return self.directory
 
+    def configure(self, **settings: object) -> None:
+        """Change settings of the running server, which keeps them over restarts."""
+        for name, value in settings.items():
+            execute(self.url(), f"ALTER SYSTEM SET {name} = '{value}'")
+        execute(self.url(), "SELECT pg_reload_conf()")
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """Be a standby of ``primary`` from the next start on.
+
+        A former primary has to be stopped before the promotion of ``primary``.
+        """
+        value = primary.connection_string.replace("'", "''")
+        with (self.directory / "data/postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{value}'\n")
+        self._run("touch", "data/standby.signal")
+
+    @property
+    def connection_string(self) -> str:
+        """How other programs of PostgreSQL connect to the server, with password."""
+        return make_conninfo(
+            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD
+        )
+
     def _install(self) -> None:
-        if os.geteuid() == 0 and not readable_by_others(self._binaries / "postgres"):
-            self._binaries = self._copy_of_wheel()
+        self._make_binaries_readable()
         password = self.directory / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
         self._run(
-            *(self._binaries / "initdb", "--pgdata=data", f"--username={USER}"),
+            *(self.binaries / "initdb", "--pgdata=data", f"--username={USER}"),
             *("--auth=password", f"--pwfile={password}"),
             *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
         )
@@ -259,21 +283,23 @@ class PostgresServer(Server):
             "deadlock_timeout": "100ms",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [self._binaries / "postgres", "-D", "data", *options]
+        return [self.binaries / "postgres", "-D", "data", *options]
 
-    def _copy_of_wheel(self) -> Path:
+    def _make_binaries_readable(self) -> None:
         """Copy the wheel's binaries, and their libraries beside it, to our directory.
 
         Virtual environments below /root are closed to ``nobody``.
         """
-        install = self._binaries.parent
+        if os.geteuid() != 0 or readable_by_others(self.binaries / "postgres"):
+            return
+        install = self.binaries.parent
         package = install.parent
         copy = self.directory / package.name / install.name
         shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"))
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, self.directory / libraries.name)
-        return copy / "bin"
+        self.binaries = copy / "bin"
 
 
 class MariaDBServer(Server):
@@ -284,7 +310,7 @@ class MariaDBServer(Server):
 
     def __init__(self, mariadbd: Path) -> None:
         super().__init__()
-        self._mariadbd = mariadbd
+        self.mariadbd = mariadbd
 
     @property
     def socket(self) -> Path:
@@ -293,6 +319,7 @@ class MariaDBServer(Server):
     def _install(self) -> None:
         users = self.directory / "users.sql"
         users.write_text(
+            "SET sql_log_bin = 0;\n"  # Each server makes its own.
             f"CREATE OR REPLACE USER {USER} IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO {USER};\n"
         )
@@ -308,12 +335,17 @@ class MariaDBServer(Server):
 
     def _command(self) -> Sequence[str | Path]:
         return [
-            *(self._mariadbd, "--no-defaults", f"--datadir={self.directory}/data"),
+            *(self.mariadbd, "--no-defaults", f"--datadir={self.directory}/data"),
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
             *(f"--socket={self.socket}", f"--init-file={self.directory}/users.sql"),
-            *("--skip-name-resolve", "--max-connections=200", "--skip-log-bin"),
+            *("--skip-name-resolve", "--max-connections=200"),
+            *self._replication(),
             *self._storage(),
         ]
+
+    def _replication(self) -> list[str]:
+        """The options that a server of its own does without."""
+        return ["--skip-log-bin"]
 
     def _storage(self) -> list[str]:
         """Small and without durability, as for PostgreSQL."""
@@ -358,14 +390,20 @@ def wheel_binaries() -> Path:
 
 def mariadb_binary() -> Path:
     """The path of ``mariadbd``; ServerMissingError where there is none."""
-    # Debian keeps it in /usr/sbin, which is not on every PATH.
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    found = shutil.which("mariadbd", path=places)
+    found = find_program("mariadbd")
     if found is None or shutil.which("mariadb-install-db") is None:
         raise ServerMissingError(
             "no MariaDB here; apt-get install mariadb-server-core mariadb-client-core"
         )
-    return Path(found)
+    return found
+
+
+def find_program(name: str) -> Path | None:
+    """The path of a server's program, if the machine has it."""
+    # Debian keeps them in /usr/sbin, which is not on every PATH.
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    found = shutil.which(name, path=places)
+    return Path(found) if found else None
 
 
 def own_server(backend: str) -> Server:
@@ -381,7 +419,11 @@ def own_server(backend: str) -> Server:
 def roomy_dir() -> str:
     """Where data is fastest: in memory if that has room, else the usual place."""
     memory = "/dev/shm"
-    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_NEEDED:
+    if (
+        os.access(memory, os.W_OK)
+        and shutil.disk_usage(memory).free > ROOM_NEEDED
+        and not os.statvfs(memory).f_flag & os.ST_NOEXEC
+    ):
         return memory
     return tempfile.gettempdir()
 

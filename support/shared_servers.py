@@ -1,9 +1,9 @@
 """The database servers of a run: started once, and shared by all its processes."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -65,6 +65,17 @@ class SharedServers:
         """The URL of the backend's server; see ``require``."""
         self.require(backend)
         return self.urls[backend]
+
+
+@contextmanager
+def skip_where_missing() -> Iterator[None]:
+    """Skip the test if the machine lacks the program of a server; in CI, fail."""
+    try:
+        yield
+    except ServerMissingError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(error))
 
 
 SERVERS = pytest.StashKey[SharedServers]()

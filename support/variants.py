@@ -22,7 +22,10 @@ FILE_BACKENDS = ("sqlite",)
 
 # The questions with choices that leave the database layer as it is, or tune it within
 # one variant: test_samples.py draws a sample of them. All others span the variants.
-SAMPLED = {"python_min", "pool_pre_ping", "container", "ci", "read_replica", "pooler"}
+SAMPLED = {
+    *("python_min", "pool_pre_ping", "container", "ci"),
+    *("read_replica", "pooler", "telemetry"),
+}
 
 # The questions that are answered with text of one's own.
 FREE_TEXT = {"project_name", "package_name", "project_description", "database_url"}

@@ -5,11 +5,7 @@ from pathlib import Path
 import pytest
 
 from support import template
-from support.copier_internals import (
-    CopierFixture,
-    Questionnaire,
-    forget_executable_bits,
-)
+from support.copier_internals import CopierFixture, Questionnaire
 from support.samples import Samples, samples_of
 from support.service_checker import ServiceChecker
 from support.shared_servers import SharedServers, servers_of
@@ -48,7 +44,6 @@ def copier(
     unversioned_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CopierFixture:
     """Renders services, in a third of the time that pytest-copier takes."""
-    forget_executable_bits(monkeypatch)
     return CopierFixture(unversioned_template, {}, monkeypatch)
 
 

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,15 +18,23 @@ from support.databases import create_database, drop_databases, execute
 from support.page_checks import CHECKS
 from support.pages import Reader, blocks, commands
 from support.processes import SCRIPTS, commit, git
+from support.servers import PASSWORD, USER, PostgresServer, postgres_binaries
 from support.service_checker import check_style
 from support.shared_servers import SharedServers
 from support.template import NOW, ROOT, TAGS, copy
+from support.topologies import PgBouncer, PostgresStandby
 from tools import picture, reference
 
 DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
 POSTGRESQL = {"database_url": "postgresql://shop@db/shop"}
-ANSWERS = dict.fromkeys([*CHECKS, "how-to/pgbouncer.md"], POSTGRESQL)
+ON_SEVERAL_SERVERS = (
+    "how-to/pgbouncer.md",
+    "how-to/read-replica.md",
+    "how-to/failover.md",
+)
+"""The pages whose service uses several servers with PostgreSQL."""
+ANSWERS = dict.fromkeys((*CHECKS, *ON_SEVERAL_SERVERS), POSTGRESQL)
 """What the service of a page is on, if not on a file of SQLite."""
 IN_MEMORY = "v0.3.1"
 """The last release that renders services on SQLite in memory."""
@@ -72,6 +80,8 @@ def test_how_to(
     copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
     if page == "how-to/postgresql.md":
         follow_the_move(reader, servers)
+    elif page in ON_SEVERAL_SERVERS:
+        follow_on_several_servers(reader, DOCS / page)
     elif page in CHECKS:
         url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
         reader.environment["DATABASE_URL"] = url
@@ -108,6 +118,38 @@ def follow_the_move(reader: Reader, servers: SharedServers) -> None:
         assert execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
     finally:
         drop_databases(url)
+
+
+def follow_on_several_servers(reader: Reader, page: Path) -> None:
+    """Follow a page with a primary on port 5432, a standby, and a pooler."""
+    with ExitStack() as exits:
+        primary = exits.enter_context(PostgresServer(postgres_binaries()))
+        create_database(primary.url(), "shop")
+        reader.environment["DATABASE_PASSWORD"] = PASSWORD
+        reader.stands_for |= {
+            "shop@127.0.0.1:5432": f"{USER}@127.0.0.1:{primary.port}",
+            "127.0.0.1:5432": f"127.0.0.1:{primary.port}",
+            "user=shop": f"user={USER}",
+        }
+        if "pgbouncer.ini" in page.read_text():
+            pooler = PgBouncer(primary)
+            [block] = [each for each in blocks(page) if each.title == "pgbouncer.ini"]
+            pooler.configuration = (
+                block.text.replace("shop =", "* =")
+                .replace("port=5432", f"port={primary.port}")
+                .replace("6432", str(pooler.port))
+                + f"unix_socket_dir = {pooler.directory}\n"
+            )
+            exits.enter_context(pooler)
+            own = f"{USER}@127.0.0.1:{pooler.port}"
+            reader.stands_for["shop@127.0.0.1:6432"] = own
+        else:
+            standby = exits.enter_context(PostgresStandby(primary))
+            reader.stands_for |= {
+                "shop@127.0.0.1:5433": f"{USER}@127.0.0.1:{standby.port}",
+                "127.0.0.1:5433": f"127.0.0.1:{standby.port}",
+            }
+        reader.read(page)
 
 
 def test_update(reader: Reader, releases: Path) -> None:

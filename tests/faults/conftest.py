@@ -13,8 +13,21 @@ from support.copier_internals import CopierFixture
 from support.databases import drop_databases
 from support.fault_figures import Figures
 from support.fault_services import Rendering, add_routes
-from support.servers import Server, own_server
-from support.shared_servers import SharedServers
+from support.servers import (
+    PostgresServer,
+    Server,
+    mariadb_binary,
+    own_server,
+    postgres_binaries,
+)
+from support.shared_servers import SharedServers, skip_where_missing
+from support.topologies import (
+    GaleraCluster,
+    MariaDBPrimary,
+    MariaDBReplica,
+    PgBouncer,
+    PostgresStandby,
+)
 from support.variants import Variant
 
 
@@ -31,6 +44,59 @@ def server(server_driver: Variant, servers: SharedServers) -> Iterator[Server]:
     own = own_server(server_driver.backend)
     yield own
     own.close()
+
+
+@pytest.fixture
+def pooler() -> Iterator[PgBouncer]:
+    """A pooler with three connections to a server of the test's own."""
+    with (
+        skip_where_missing(),
+        PostgresServer(postgres_binaries()) as server,
+        PgBouncer(server, pool_size=3) as pooler,
+    ):
+        yield pooler
+
+
+@pytest.fixture
+def standby() -> Iterator[PostgresStandby]:
+    """A standby of a server of the test's own."""
+    with (
+        skip_where_missing(),
+        PostgresServer(postgres_binaries()) as primary,
+        PostgresStandby(primary) as standby,
+    ):
+        yield standby
+
+
+@pytest.fixture
+def mariadb_replica() -> Iterator[MariaDBReplica]:
+    """A replica of a server of the test's own."""
+    with (
+        skip_where_missing(),
+        MariaDBPrimary(mariadb_binary()) as primary,
+        MariaDBReplica(primary) as replica,
+    ):
+        yield replica
+
+
+@pytest.fixture
+def replica(request: pytest.FixtureRequest) -> PostgresStandby | MariaDBReplica:
+    """A replica for the backend of the test's variant."""
+    [variant] = (
+        request.getfixturevalue(name)
+        for name in request.fixturenames
+        if name.endswith("replica_driver")
+    )
+    name = "standby" if variant.backend == "postgresql" else "mariadb_replica"
+    replica: PostgresStandby | MariaDBReplica = request.getfixturevalue(name)
+    return replica
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[GaleraCluster]:
+    """A cluster, which the tests of a module leave as they found it."""
+    with skip_where_missing(), GaleraCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.answer("example", "n")
         terminal.answer("ci", DOWN)
         terminal.answer("read_replica", "y")
-        terminal.answer("pooler", DOWN)
+        terminal.answer("telemetry", DOWN)
         printed = terminal.finish()
 
     assert stored(tmp_path / "shop")[2:] == [
@@ -122,11 +122,12 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         "pool_recycle: '-1'",
         "pool_size: '20'",
         "pool_timeout: '0.5'",
-        "pooler: transaction",
+        "pooler: none",
         "project_description: A service built with FastAPI and SQLAlchemy.",
         "project_name: Web Shop",
         "python_min: '3.12'",
         "read_replica: true",
+        "telemetry: opentelemetry",
         "transaction: explicit",
     ]
     assert "createdb --host db --port 5433 --username app shop" in printed

@@ -37,6 +37,7 @@ CONTRACT = [
     "ci",
     "read_replica",
     "pooler",
+    "telemetry",
 ]
 FACTS = [name for name, question in QUESTIONS.items() if question.get("when") is False]
 
@@ -115,6 +116,7 @@ def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
         "ci": "github",
         "read_replica": False,
         "pooler": "none",
+        "telemetry": "none",
     }
 
 
@@ -174,6 +176,10 @@ def test_a_fact_is_computed_and_never_given(name: str) -> None:
         (
             {"database_url": SERVER, "pool": "null", "pooler": "transaction"},
             "is_postgresql is_async uses_psycopg has_pooler",
+        ),
+        (
+            {"mode": "sync", "pool": "null", "telemetry": "opentelemetry"},
+            "is_sqlite has_telemetry",
         ),
         (
             {"database_url": "mariadb+pymysql://h/d", "pool": "null"},

@@ -231,6 +231,6 @@ def test_dependency_updates_are_configured(
             path = project.path / file
             assert path.exists() is (ci == other)
             if path.exists():
-                check = [SCRIPTS / "check-jsonschema", "--builtin-schema", schema, path]
-                done = run(check, tmp_path)
+                tool = SCRIPTS / "check-jsonschema"
+                done = run([tool, "--builtin-schema", schema, path], tmp_path)
                 assert done.returncode == 0, done.stdout

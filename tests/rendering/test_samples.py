@@ -58,6 +58,11 @@ def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None
         service_checker.check_all(tuning_sample.backend, tuning_sample.answers)
 
 
+def test_telemetry(telemetry_sample: Variant, service_checker: ServiceChecker) -> None:
+    """Each driver, and each pool, with telemetry."""
+    service_checker.check_all(telemetry_sample.backend, telemetry_sample.answers)
+
+
 def test_fresh_environment(
     fresh_sample: Variant,
     service_checker: ServiceChecker,

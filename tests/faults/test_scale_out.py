@@ -1,0 +1,486 @@
+"""Several servers: a pooler, a failover pair and a cluster, broken under load.
+
+Whatever breaks, no acknowledged write is lost, and the service answers 503 until the
+servers are back.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from sqlalchemy import make_url
+
+from support.clients import Clients, Ledger, read_log, repeat_until
+from support.databases import execute
+from support.fault_figures import ScaleOutFigures
+from support.fault_services import Rendering
+from support.processes import wait_for
+from support.proxy import running_proxy
+from support.servers import Server
+from support.services import Service
+from support.topologies import (
+    GaleraCluster,
+    MariaDBReplica,
+    PgBouncer,
+    PostgresStandby,
+)
+from support.variants import Variant
+
+CLIENTS = 16
+
+Render = Callable[[Variant], Rendering]
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
+    """Takes what the test measures; the run prints it at its end."""
+    return ScaleOutFigures(request.node)
+
+
+def use_during(service: Service, fault: Callable[[], float]) -> tuple[Ledger, float]:
+    """Write and read before, during and after a fault; seconds until it was over.
+
+    ``fault`` returns the moment from which they count.
+    """
+
+    async def use() -> tuple[Ledger, float]:
+        done = asyncio.Event()
+        ledger = Ledger()
+
+        async def write_and_read(clients: Clients) -> None:
+            if await clients.write(next(paths)) != "201":
+                await asyncio.sleep(0.05)
+            await clients.read_own()
+
+        async with AsyncExitStack() as browsers:
+            each_with_cookies = [
+                await browsers.enter_async_context(Clients(service.url, ledger))
+                for _ in range(CLIENTS)
+            ]
+            users = [
+                asyncio.create_task(
+                    repeat_until(done, partial(write_and_read, clients), 2)
+                )
+                for clients in each_with_cookies
+            ]
+            await asyncio.sleep(0.7)
+            moment = await asyncio.to_thread(fault)
+            await asyncio.sleep(1.5)
+            done.set()
+            await asyncio.gather(*users)
+        return ledger, ledger.recovered_after(moment)
+
+    paths = itertools.cycle(["/notes", "/authenticated"])
+    return asyncio.run(use())
+
+
+def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
+    """Assert that all is well again; how many acknowledged writes are lost."""
+    lost = ledger.lost(rendering.titles())
+    after = [service.post("/notes", json={"title": uuid4().hex[:20]}) for _ in range(9)]
+
+    assert not lost
+    assert not ledger.stale
+    assert not ledger.without_retry_after
+    assert set(ledger.answers) <= {"200", "201", "503", "504"}
+    assert {answer.status_code for answer in after} == {201}
+    assert service.get("/pools").json() == 0
+    return len(lost)
+
+
+def kill_and_start(server: Server) -> float:
+    """Kill the server and start it again; the moment when it runs."""
+    server.kill()
+    time.sleep(0.3)
+    server.start()
+    return time.monotonic()
+
+
+def test_pooler_under_load(
+    pooler_driver: Variant, pooler: PgBouncer, render: Render, figures: ScaleOutFigures
+) -> None:
+    """Many clients share three connections, with timeouts and the read guard."""
+    rendering = render(pooler_driver)
+    rendering.url = pooler.url("app")
+    service = rendering.serve(pool_size=20, pool_timeout=30, statement_timeout=2)
+    # Without a pool, each request takes as long as its connection.
+    rounds = 40 if pooler_driver.answers["pool"] == "queue" else 10
+
+    async def load() -> Ledger:
+        async with Clients(service.url) as clients, Clients(service.url) as others:
+
+            async def client(number: int) -> None:
+                for _ in range(rounds):
+                    await clients.write()
+                    await clients.request("GET", "/stars")
+                guarded = {
+                    "json": {"title": f"guarded {number}"},
+                    "headers": {"Connection": "close"},
+                }
+                assert (
+                    await others.request("POST", "/notes/read-only", **guarded) == "500"
+                )
+
+            await asyncio.gather(*map(client, range(CLIENTS)))
+        return clients.ledger
+
+    ledger = asyncio.run(load())
+    slow = service.get("/notes/sql", params={"statement": "SELECT pg_sleep(5)"})
+    lost = check(rendering, service, ledger)
+    figures("pooler", pooler_driver.id, "none", ledger, lost=lost)
+
+    assert set(ledger.answers) == {"200", "201"}
+    assert not [title for title in rendering.titles() if title.startswith("guarded")]
+    assert slow.status_code == 504
+
+
+@pytest.mark.parametrize("killed", ["pooler", "server"])
+def test_pooler_or_its_server_is_killed(
+    pooler_driver: Variant,
+    pooler: PgBouncer,
+    render: Render,
+    figures: ScaleOutFigures,
+    killed: str,
+) -> None:
+    rendering = render(pooler_driver)
+    rendering.url = pooler.url("app")
+    service = rendering.serve(pool_size=20, pool_timeout=5, connect_timeout=2)
+    server = pooler if killed == "pooler" else pooler.server
+    ledger, seconds = use_during(service, lambda: kill_and_start(server))
+    lost = check(rendering, service, ledger)
+    row = ("pooler", pooler_driver.id, f"{killed} killed")
+    figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+Replica = PostgresStandby | MariaDBReplica
+
+
+def serve_with_replica(
+    rendering: Rendering, replica: Replica, **settings: Any
+) -> Service:
+    """A service that reads from the replica."""
+    rendering.url = replica.primary.url("app")
+    service = rendering.serve(read_url=replica.url("app"), **settings)
+    wait_for(lambda: servers(service)["replica"] == "ok")
+    return service
+
+
+def servers(service: Service) -> dict[str, str]:
+    """What readiness says of the servers."""
+    answer = service.get("/health/ready")
+    return answer.json() if answer.is_success else {}
+
+
+def test_clients_read_their_own_writes(
+    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+) -> None:
+    """The replica's replay is paused: a client's own writes are in no read of it."""
+    rendering = render(replica_driver)
+    service = serve_with_replica(rendering, replica, read_max_lag=60)
+    assert service.get("/port").json() == replica.port
+    replica.pause_replay()
+
+    async def use(ledger: Ledger, *, cookies: bool) -> None:
+        async def client() -> None:
+            async with Clients(service.url, ledger, cookies=cookies) as own:
+                for write in ("/notes", "/authenticated", "/notes"):
+                    await own.write(write)
+                    await own.read_own()
+                    await own.read_own("/notes/stream")
+
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+    async def read_while_the_primary_is_down() -> set[str]:
+        async with Clients(service.url) as writer:
+            await writer.write()
+            await asyncio.to_thread(replica.wait_until_replayed)
+            await asyncio.to_thread(replica.primary.stop)
+            return {await writer.read_own(), await writer.read_own("/notes/stream")}
+
+    with_cookies, without = Ledger(), Ledger()
+    asyncio.run(use(with_cookies, cookies=True))
+    asyncio.run(use(without, cookies=False))
+    lost = check(rendering, service, with_cookies)
+    replica.resume_replay()
+    row = ("replica", replica_driver.id, "replay paused")
+    figures(*row, with_cookies, lost=lost)
+    figures(*row[:2], "replay paused, clients without cookies", without, lost=lost)
+
+    assert set(with_cookies.answers) == set(without.answers) == {"200", "201"}
+    assert without.stale == 6 * CLIENTS
+    # Once the replica has replayed them, it answers whoever wrote.
+    assert asyncio.run(read_while_the_primary_is_down()) == {"200"}
+    assert servers(service) == {
+        "status": "degraded",
+        "primary": "unavailable",
+        "replica": "ok",
+    }
+
+
+def test_replica_is_killed(
+    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+) -> None:
+    """Reads go to the primary, and return to the replica when it is back."""
+    rendering = render(replica_driver)
+    service = serve_with_replica(
+        rendering, replica, pool_timeout=5, connect_timeout=2, statement_timeout=5
+    )
+
+    def kill() -> float:
+        replica.kill()
+        return time.monotonic()
+
+    ledger, seconds = use_during(service, kill)
+    lost = check(rendering, service, ledger)
+    row = ("replica", replica_driver.id, "replica killed")
+    figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+    assert service.get("/port").json() == replica.primary.port
+    assert servers(service) == {
+        "status": "degraded",
+        "primary": "ok",
+        "replica": "unavailable",
+    }
+    replica.start()
+    wait_for(lambda: service.get("/port").json() == replica.port)
+    assert servers(service)["status"] == "ok"
+
+
+def test_replica_lags_without_a_fallback(
+    sampled_replica_driver: Variant, replica: Replica, render: Render
+) -> None:
+    """Reads are answered 503 while the replica is too far behind, or down."""
+    rendering = render(sampled_replica_driver)
+    service = serve_with_replica(
+        rendering, replica, read_fallback=False, read_max_lag=2, connect_timeout=2
+    )
+
+    def statuses() -> set[int]:
+        """Of a read and a stream; a stream that has begun can only break off."""
+        with suppress(httpx2.RemoteProtocolError):
+            return {
+                service.get(path).status_code for path in ("/notes", "/notes/stream")
+            }
+        return set()
+
+    assert statuses() == {200}
+    replica.pause_replay()
+    service.post("/notes", json={"title": "new"})
+    wait_for(lambda: statuses() == {503})
+    assert service.get("/notes").headers["Retry-After"]
+    assert service.post("/notes", json={"title": "newer"}).status_code == 201
+    replica.resume_replay()
+    wait_for(lambda: statuses() == {200})
+    replica.kill()
+    wait_for(lambda: statuses() == {503})
+    assert service.post("/notes", json={"title": "newest"}).status_code == 201
+
+
+def test_read_that_replay_cancels(
+    postgresql_replica_driver: Variant, standby: PostgresStandby, render: Render
+) -> None:
+    """A standby cancels a query that is in the way of what it replays (40001)."""
+    rendering = render(postgresql_replica_driver)
+    service = serve_with_replica(rendering, standby)
+    standby.configure(max_standby_streaming_delay="0")
+    statement = {"statement": "SELECT count(*), pg_sleep(20) FROM notes"}
+    service.post("/notes", json={"title": "read for long"})
+    standby.wait_until_replayed()
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(service.get, "/notes/sql", params=statement)
+        running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%'"
+        wait_for(lambda: len(execute(standby.url("app"), running)) > 1)
+        execute(rendering.url, "ALTER TABLE notes ADD COLUMN extra INTEGER")
+        answer = reading.result()
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert "conflict with recovery" in read_log(service.log)
+    assert service.get("/port").json() == standby.port
+
+
+def url_of_pair(standby: PostgresStandby) -> str:
+    """The URL of the primary, whichever of the two it is."""
+    hosts = [f"127.0.0.1:{server.port}" for server in (standby.primary, standby)]
+    url = make_url(standby.url("app"))._replace(host=None, port=None)
+    url = url.update_query_dict({"host": hosts, "target_session_attrs": "primary"})
+    return url.render_as_string(hide_password=False)
+
+
+def test_failover(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """The primary is killed, and the synchronous standby promoted."""
+    rendering = render(postgresql_driver)
+    rendering.url = url_of_pair(standby)
+    standby.make_synchronous()
+    service = rendering.serve(pool_timeout=5, connect_timeout=2)
+
+    def fail_over() -> float:
+        standby.primary.kill()
+        time.sleep(0.3)
+        standby.promote()
+        return time.monotonic()
+
+    ledger, seconds = use_during(service, fail_over)
+    lost = check(rendering, service, ledger)
+    row = ("failover", postgresql_driver.id, "primary killed")
+    figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+def test_switchover(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """Primary and standby change places, as planned."""
+    rendering = render(postgresql_driver)
+    rendering.url = url_of_pair(standby)
+    service = rendering.serve(pool_timeout=5, connect_timeout=2)
+
+    def switch_over() -> float:
+        standby.primary.stop()
+        standby.promote()
+        moment = time.monotonic()
+        standby.primary.follow(standby)
+        standby.primary.start()
+        return moment
+
+    ledger, seconds = use_during(service, switch_over)
+    lost = check(rendering, service, ledger)
+    row = ("failover", postgresql_driver.id, "planned switch-over")
+    figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+def test_connections_to_a_standby_are_replaced(
+    postgresql_driver: Variant,
+    standby: PostgresStandby,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """The proxy that is the URL's host leads to a standby for a while."""
+    with running_proxy([standby.primary.port]) as proxy:
+        rendering = render(postgresql_driver)
+        url = make_url(standby.url("app")).set(port=proxy.port)
+        rendering.url = url.render_as_string(hide_password=False)
+        service = rendering.serve()
+        standby.wait_until_replayed()
+
+        def lead_to_standby() -> float:
+            proxy.targets = [standby.port]
+            standby.primary.restart()  # Ends the connections.
+            time.sleep(0.5)
+            proxy.targets = [standby.primary.port]
+            return time.monotonic()
+
+        ledger, seconds = use_during(service, lead_to_standby)
+        lost = check(rendering, service, ledger)
+        row = ("failover", postgresql_driver.id, "proxy leads to a standby")
+        figures(*row, ledger, lost=lost, recovered_after=seconds)
+    assert "the server accepts no writes" in read_log(service.log)
+
+
+def test_node_of_a_cluster_is_killed_or_cut_off(
+    mysql_driver: Variant,
+    cluster: GaleraCluster,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """A proxy, as HAProxy, connects to another node."""
+    first, second, third = cluster.nodes
+    with running_proxy([node.port for node in cluster.nodes]) as proxy:
+        rendering = render(mysql_driver)
+        url = make_url(first.url(f"app_{uuid4().hex[:8]}")).set(port=proxy.port)
+        rendering.url = url.render_as_string(hide_password=False)
+        service = rendering.serve(pool_timeout=5, statement_timeout=5)
+
+        def kill() -> float:
+            first.kill()
+            return time.monotonic()
+
+        def cut_off() -> float:
+            second.isolate()
+            proxy.targets = [third.port]
+            return time.monotonic()
+
+        ledger, seconds = use_during(service, kill)
+        lost = check(rendering, service, ledger)
+        row = ("Galera", mysql_driver.id, "node killed")
+        figures(*row, ledger, lost=lost, recovered_after=seconds)
+        first.start()
+        proxy.targets = [second.port]
+        # New connections, to the node that is going to be cut off.
+        service.kill()
+        service.start()
+        ledger, seconds = use_during(service, cut_off)
+        second.rejoin()
+        lost = check(rendering, service, ledger)
+        row = ("Galera", mysql_driver.id, "node not ready (1047)")
+        figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+def test_conflicting_writes_in_a_cluster(
+    mysql_driver: Variant,
+    cluster: GaleraCluster,
+    render: Render,
+    figures: ScaleOutFigures,
+) -> None:
+    """Two services write the same row through two nodes.
+
+    ``run_in_transaction`` runs again until it succeeds; elsewhere the commit is refused
+    with a 503.
+    """
+    rendering = render(mysql_driver)
+    name = f"app_{uuid4().hex[:8]}"
+    rendering.url = cluster.nodes[0].url(name)
+    services = [rendering.serve(pool_timeout=60)]
+    rendering.url = cluster.nodes[1].url(name)
+    services.append(rendering.service(pool_timeout=60))
+    services[1].start()
+    services[1].wait_for_tables()
+    note = services[0].post("/notes", json={"title": "wanted"}).json()
+
+    async def post(path: str, times: int) -> Ledger:
+        ledger = Ledger()
+        async with (
+            Clients(services[0].url, ledger) as one,
+            Clients(services[1].url, ledger) as other,
+        ):
+            for _ in range(times):
+                await asyncio.gather(
+                    *(each.request("POST", path) for each in [one, other] * 2)
+                )
+        return ledger
+
+    def stars() -> int:
+        return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
+
+    retried = asyncio.run(post(f"/count/{note}?isolation=SERIALIZABLE", 20))
+    counted = stars()
+    refused = asyncio.run(post(f"/star/{note}", 50))
+    given = stars() - counted
+    for ledger, fault, found in (
+        (retried, "conflicts, run_in_transaction", counted),
+        (refused, "conflicts, SessionDep", given),
+    ):
+        row = ("Galera", mysql_driver.id, fault, ledger)
+        succeeded = ledger.answers["200"]
+        figures(*row, acknowledged=succeeded, lost=succeeded - found)
+
+    assert retried.answers == {"200": 80}
+    assert counted == 80
+    assert set(refused.answers) == {"200", "503"}
+    assert given == refused.answers["200"]
+    assert not refused.without_retry_after
