@@ -5,7 +5,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,10 +15,9 @@ from sqlalchemy import make_url
 
 from support import fork_server
 from support.databases import create_database, drop_databases, execute
-from support.memory import measure
+from support.page_checks import CHECKS
 from support.pages import Reader, blocks, commands
 from support.processes import SCRIPTS, commit, git
-from support.rolling_updates import RollingReader
 from support.servers import PASSWORD, USER, PostgresServer, postgres_binaries
 from support.service_checker import check_style
 from support.shared_servers import SharedServers
@@ -30,18 +28,14 @@ from tools import picture, reference
 DOCS = ROOT / "docs"
 HOW_TO = sorted(f"how-to/{path.name}" for path in (DOCS / "how-to").glob("*.md"))
 POSTGRESQL = {"database_url": "postgresql://shop@db/shop"}
-ON_POSTGRESQL = ("how-to/large-data.md", "how-to/migrations.md")
-"""The pages whose service has a database on the run's server."""
 ON_SEVERAL_SERVERS = (
     "how-to/pgbouncer.md",
     "how-to/read-replica.md",
     "how-to/failover.md",
 )
 """The pages whose service uses several servers with PostgreSQL."""
-ANSWERS = dict.fromkeys((*ON_POSTGRESQL, *ON_SEVERAL_SERVERS), POSTGRESQL)
+ANSWERS = dict.fromkeys((*CHECKS, *ON_SEVERAL_SERVERS), POSTGRESQL)
 """What the service of a page is on, if not on a file of SQLite."""
-USERS = 1_000_000
-"""The rows of the table that is migrated under load."""
 IN_MEMORY = "v0.3.1"
 """The last release that renders services on SQLite in memory."""
 NOT_FOLLOWED = {
@@ -88,63 +82,17 @@ def test_how_to(
         follow_the_move(reader, servers)
     elif page in ON_SEVERAL_SERVERS:
         follow_on_several_servers(reader, DOCS / page)
-    elif page in ON_POSTGRESQL:
+    elif page in CHECKS:
         url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
         reader.environment["DATABASE_URL"] = url
         try:
-            FOLLOW.get(page, Reader.read)(reader, DOCS / page)
+            CHECKS[page](reader, DOCS / page)
         finally:
+            reader.stop()
             drop_databases(url)
     else:
         reader.read(DOCS / page)
     check(reader, mypy_cache)
-
-
-def migrate_under_load(reader: Reader, page: Path) -> None:
-    """Clients use the old and the new versions; the table has a million rows."""
-    url = reader.environment["DATABASE_URL"]
-    fill = (
-        "INSERT INTO users (email, name) "
-        f"SELECT i || '@old.test', 'Old' FROM generate_series(1, {USERS}) AS i"
-    )
-    reader.type("uv run alembic upgrade head")
-    execute(url, fill)
-    with RollingReader(reader) as clients:
-        clients.start("uv run fastapi run")
-        clients.begin_load()
-        clients.read(page)
-        clients.end_load()
-    assert clients.failures == []
-    assert clients.successes > 100
-    without = "SELECT count(*) FROM users WHERE domain <> split_part(email, '@', 2)"
-    assert execute(url, without) == ["0"]
-
-
-def measure_memory(reader: Reader, page: Path) -> None:
-    """The memory of the scripts does not grow with the number of rows."""
-    reader.read(page)
-    lines = (reader.folder / "users.csv").read_text().splitlines(keepends=True)
-    (reader.folder / "few.csv").write_text("".join(lines[:101]))
-    grown = {}
-    for name, few, many in (
-        ("export_users", (), ()),
-        ("import_users", ("few.csv",), ("users.csv",)),
-    ):
-        script = [sys.executable, f"scripts/{name}.py"]
-        _, before = measure([*script, *many], reader.folder, reader.environment)
-        if not few:  # What is exported is what is there.
-            url = reader.environment["DATABASE_URL"]
-            execute(url, "DELETE FROM users WHERE id > 100")
-        _, after = measure([*script, *few], reader.folder, reader.environment)
-        grown[name] = before - after
-    assert max(grown.values()) < 10, grown
-
-
-FOLLOW = {
-    "how-to/large-data.md": measure_memory,
-    "how-to/migrations.md": migrate_under_load,
-}
-"""What is done with a page, if it is not only read."""
 
 
 def follow_the_move(reader: Reader, servers: SharedServers) -> None:

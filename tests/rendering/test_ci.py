@@ -1,6 +1,9 @@
 """The CI of a rendered service, above all its check of new migrations."""
 
+import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +13,7 @@ from support.ci import github_script, gitlab_script
 from support.copier_internals import CopierFixture
 from support.databases import create_database, drop_databases
 from support.pages import Reader
-from support.processes import commit, git, run
+from support.processes import SCRIPTS, clean_environment, commit, git, run, uv
 from support.shared_servers import SharedServers
 
 POSTGRESQL = {"database_url": "postgresql://app@db/app"}
@@ -61,9 +64,11 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 def migration_check(reader: Reader, gitlab: bool) -> str:
     """The script of the check of the new migrations."""
     if not gitlab:
-        return github_script(reader.folder)[-1]
+        [step] = [each for each in github_script(reader.folder) if "restore" in each]
+        return step
     commands = gitlab_script(reader.folder)
-    return "\n".join(commands[commands.index("uv run pytest") + 1 :])
+    begin, end = commands.index("uv run coverage report"), commands.index("uv audit")
+    return "\n".join(commands[begin + 1 : end])
 
 
 def propose(reader: Reader, copier: CopierFixture, **answers: object) -> None:
@@ -146,3 +151,86 @@ def test_both_kinds_of_ci_run_the_same_commands(
     github, gitlab = ("\n".join(script).splitlines() for script in scripts)
     github[github.index("BASE=origin/main")] = "BASE=FETCH_HEAD"
     assert [line for line in gitlab if not line.startswith("git fetch")] == github
+
+
+class Advisories(ThreadingHTTPServer):
+    """A service with the interface of OSV, which knows of ``vulnerable`` packages."""
+
+    def __init__(self, vulnerable: str) -> None:
+        super().__init__(("127.0.0.1", 0), AdvisoryHandler)
+        self.vulnerable = vulnerable
+
+
+class AdvisoryHandler(BaseHTTPRequestHandler):
+    """Answers queries for many packages, and for one vulnerability."""
+
+    server: Advisories
+
+    def do_POST(self) -> None:
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        found = {"vulns": [{"id": "PYSEC-1", "modified": "2026-01-01T00:00:00Z"}]}
+        names = [each["package"]["name"] for each in query["queries"]]
+        assert "fastapi" in names
+        self.respond(
+            {
+                "results": [
+                    found if name == self.server.vulnerable else {} for name in names
+                ]
+            }
+        )
+
+    def do_GET(self) -> None:
+        self.respond(
+            {
+                "id": "PYSEC-1",
+                "modified": "2026-01-01T00:00:00Z",
+                "summary": "Something bad",
+                "affected": [],
+            }
+        )
+
+    def respond(self, body: object) -> None:
+        """Respond with ``body`` as JSON."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *arguments: object) -> None:
+        """Log nothing."""
+
+
+@pytest.mark.parametrize("vulnerable", ["", "fastapi"])
+def test_audit_finds_vulnerable_dependencies(
+    vulnerable: str, copier: CopierFixture, tmp_path: Path
+) -> None:
+    """It asks OSV about all that the service depends on."""
+    project = copier.copy(tmp_path / "service")
+    assert "uv audit" in github_script(project.path)
+    with Advisories(vulnerable) as advisories:
+        threading.Thread(target=advisories.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{advisories.server_port}"
+        command = [uv(), "audit", f"--service-url={url}"]
+        done = run(command, project.path, clean_environment())
+        advisories.shutdown()
+    assert bool(done.returncode) is bool(vulnerable), done.stdout
+    assert ("PYSEC-1" in done.stdout) is bool(vulnerable)
+
+
+def test_dependency_updates_are_configured(
+    copier: CopierFixture, tmp_path: Path
+) -> None:
+    """By what the hosts of the two CIs offer; not at all without a CI."""
+    files = {
+        "github": (".github/dependabot.yml", "vendor.dependabot"),
+        "gitlab": ("renovate.json", "vendor.renovate"),
+    }
+    for ci in (*files, "none"):
+        project = copier.copy(tmp_path / ci, ci=ci)
+        for other, (file, schema) in files.items():
+            path = project.path / file
+            assert path.exists() is (ci == other)
+            if path.exists():
+                tool = SCRIPTS / "check-jsonschema"
+                done = run([tool, "--builtin-schema", schema, path], tmp_path)
+                assert done.returncode == 0, done.stdout

@@ -123,26 +123,29 @@ def check_in_an_environment(
 def test_the_steps_of_the_ci_pass(service_checker: ServiceChecker) -> None:
     """A newcomer's first commands, too: all checks of the service, as it comes.
 
-    Then Coverage measures its suite by the service's own settings; the variants are
-    measured by Slipcover.
+    Coverage measures its suite, and refuses code that no test runs; the variants are
+    measured by Slipcover. What `uv audit` does, test_ci.py tries.
     """
     with service_checker.database("sqlite"):
         project = service_checker.render({"ci": "github"})
         commit(project.path)
         git(project.path, "update-ref", "refs/remotes/origin/main", "HEAD")
         commands = github_script(project.path)
-        assert "uv run pytest" in commands
-        coverage = "uv run --with=coverage coverage"
+        commands.remove("uv audit")
+        report = "uv run coverage report"
+        assert report in commands
         environment = clean_environment()
         environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
-        for command in (
-            *commands,
-            f"{coverage} run -m pytest",
-            f"{coverage} report --show-missing --fail-under=100",
-        ):
-            done = run(["bash", "-c", command], project.path, environment)
+        for command in commands:
+            done = run(["bash", "-e", "-c", command], project.path, environment)
             if done.returncode:
                 service_checker.findings.append(done.stdout)
+        package = project.path / "src" / project.answers["package_name"]
+        with (package / "health.py").open("a") as file:
+            file.write("print()\n")
+        done = run(["bash", "-c", report], project.path, environment)
+        assert done.returncode == 2, done.stdout
+        assert "Coverage failure" in done.stdout
 
 
 def test_fresh_environments_are_of_every_python_and_driver(

@@ -117,3 +117,27 @@ def test_checks_before_a_commit_find_what_is_left_over(
         left_over == "conflict"
     )
     assert ("README.md.rej" in done.stdout) is (left_over == "reject")
+
+
+def test_a_checkout_with_other_line_endings_is_updated(
+    later: Path, tmp_path: Path
+) -> None:
+    """As Git for Windows makes them, but for `.gitattributes`."""
+    service = tmp_path / "service"
+    copy(later, service, NOW, {})
+    git(service, "config", "core.autocrlf", "true")
+    for name in files(service):
+        (service / name).unlink()
+    git(service, "checkout", "--force", "HEAD")
+    with (service / "README.md").open("a") as file:
+        file.write("# Edited.\n")
+    commit(service, "Edit")
+
+    update(service, LATER)
+
+    for name, content in files(service).items():
+        assert b"\r\n" not in content, name
+        assert b"<<<<<<<" not in content, name
+    readme = (service / "README.md").read_text()
+    assert readme.startswith("# Fixed.\n")
+    assert readme.endswith("# Edited.\n")
