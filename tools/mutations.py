@@ -25,9 +25,13 @@ LIMITER, ERRORS = "src/service/db/limiter.py", "src/service/db/errors.py"
 NESTING, BASE = "src/service/db/nesting.py", "src/service/db/base.py"
 TRACKING, SETTINGS = "src/service/db/write_tracking.py", "src/service/settings.py"
 API_ERRORS, HEALTH = "src/service/api_errors.py", "src/service/health.py"
+FAILOVER = "src/service/db/failover.py"
+REPLICA_FILE = "src/service/db/read_replica.py"
 SYNC = {"mode": "sync"}
 ASYNCPG = {"driver": "asyncpg"}
 EXPLICIT = {"transaction": "explicit"}
+POOLER = {"pooler": "transaction"}
+REPLICA = {"read_replica": True}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,76 @@ class Mutation:
     backend: str = "postgresql"
     answers: Mapping[str, Any] = field(default_factory=dict)
 
+
+SCALE_OUT: list[tuple[str, Mapping[str, Any], str, str, str, str]] = [
+    *(
+        (
+            backend,
+            {},
+            "a connection to a standby is kept",
+            FAILOVER,
+            "is_disconnect = True",
+            "is_disconnect = False",
+        )
+        for backend in ("postgresql", "mysql")
+    ),
+    (
+        "postgresql",
+        POOLER,
+        "the read engine writes behind a pooler",
+        ENGINE,
+        'transaction_read_only"] = "on"',
+        'transaction_read_only"] = "off"',
+    ),
+    (
+        "postgresql",
+        POOLER | ASYNCPG,
+        "no timeouts behind a pooler",
+        ENGINE,
+        "connection.execute(select(*set_config))",
+        "pass",
+    ),
+    *(
+        ("postgresql", REPLICA, name, REPLICA_FILE, old, new)
+        for name, old, new in [
+            (
+                "own writes are missed",
+                "return await has_replayed(replica.engine, position)",
+                "return True",
+            ),
+            (
+                "a false position is asked for",
+                "if not POSITION_FORM.fullmatch(position)",
+                "if False",
+            ),
+            (
+                "a replica that lags is read",
+                "<= settings.database_read_max_lag",
+                "< math.inf",
+            ),
+            (
+                "the fallback cannot be turned off",
+                "elif not settings.database_read_fallback",
+                "elif False",
+            ),
+            (
+                "a replica that is down is read",
+                "self._replayed_until = -math.inf\n            raise",
+                "raise",
+            ),
+            ("nobody watches", "await self.check()", "pass"),
+            ("writes are not noted", "writes.committed = True", "pass"),
+        ]
+    ),
+    (
+        "mysql",
+        SYNC | REPLICA,
+        "own writes are missed",
+        REPLICA_FILE,
+        ">= CAST(substring_index(:position, '-', -1) AS unsigned)",
+        ">= 0",
+    ),
+]
 
 MUTATIONS = [
     Mutation("sessions end after the response", SESSION, '"function"', '"request"'),
@@ -272,6 +346,10 @@ MUTATIONS = [
         "timeout=settings.database_connect_timeout",
         "timeout=None",
         answers=ASYNCPG,
+    ),
+    *(
+        Mutation(f"scale-out: {name}, {backend}", path, old, new, backend, answers)
+        for backend, answers, name, path, old, new in SCALE_OUT
     ),
 ]
 
