@@ -100,19 +100,25 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def free_port() -> int:
-    """A free TCP port on loopback.
+    """A free TCP port on loopback; see ``reserve_port``."""
+    with reserve_port() as reserved:
+        return int(reserved.getsockname()[1])
+
+
+def reserve_port() -> socket.socket:
+    """A socket that keeps a free TCP port on loopback from others, until it is closed.
 
     It lies below the ports that the kernel hands to clients: a client that retries
     on a stopped server's port could else be connected to itself.
     """
     while True:
-        port = random.randint(15_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        reserved = socket.socket()
+        try:
+            reserved.bind(("127.0.0.1", random.randint(15_000, 32_000)))
+        except OSError:
+            reserved.close()
+            continue
+        return reserved
 
 
 def uv() -> str:

@@ -201,6 +201,11 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
     modes = [each for each in drivers if each in of_modes.values()]
     servers = [each for each in drivers if each.backend in SERVER_BACKENDS]
+    poolers = [
+        with_answers(each, pooler="transaction")
+        for each in with_paired_pools(servers)
+        if each.backend == "postgresql"
+    ]
     replicas = [
         with_answers(each, read_replica=True) for each in with_paired_pools(servers)
     ]
@@ -211,10 +216,9 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
         "server_driver": servers,
         "postgresql_driver": [each for each in servers if each.backend == "postgresql"],
         "mysql_driver": [each for each in servers if each.backend == "mysql"],
-        "pooler_driver": [
-            with_answers(each, pooler="transaction")
-            for each in with_paired_pools(servers)
-            if each.backend == "postgresql"
+        "pooler_driver": poolers,
+        "pooler_queue_driver": [
+            each for each in poolers if each.answers["pool"] == "queue"
         ],
         "replica_driver": replicas,
         "postgresql_replica_driver": [

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from support.databases import execute, maintenance_database
-from support.processes import free_port, is_alive, kill_tree, wait_for
+from support.processes import is_alive, kill_tree, reserve_port, wait_for
 from support.template import ROOT
 
 USER = "tester"
@@ -59,7 +60,8 @@ class Server(ABC):
     drivername: str  # of the URL, without a driver
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self._reserved: list[socket.socket] = []
+        self.port = self._reserve_port()
         self.directory = Path(tempfile.mkdtemp(prefix="copier-test-", dir=roomy_dir()))
         self.log = self.directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,6 +87,15 @@ class Server(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _reserve_port(self) -> int:
+        """A port that is the server's own already before it starts."""
+        self._reserved.append(reserve_port())
+        return int(self._reserved[-1].getsockname()[1])
+
+    def _release_ports(self) -> None:
+        while self._reserved:
+            self._reserved.pop().close()
 
     @abstractmethod
     def _install(self) -> None:
@@ -120,6 +131,7 @@ class Server(ABC):
         if not self._installed:
             self._install()
             self._installed = True
+        self._release_ports()
         # The shell writes its own id before it becomes the server: the watcher can
         # miss no server that runs.
         write_pid = 'echo $$ >server.pid; exec "$@"'
@@ -185,6 +197,7 @@ class Server(ABC):
     def close(self) -> None:
         """End the server and remove its directory. Calling it twice is fine."""
         self.stop()
+        self._release_ports()
         self._watcher.communicate()  # closes its pipe, waits for its end
 
     @property

@@ -16,7 +16,7 @@ import pymysql
 from sqlalchemy.exc import OperationalError
 
 from support.databases import execute
-from support.processes import free_port, wait_for
+from support.processes import wait_for
 from support.servers import (
     PASSWORD,
     USER,
@@ -199,8 +199,8 @@ class GaleraNode(MariaDBServer):
         super().__init__(mariadbd)
         self.members = [self]
         self.creates_cluster = False
-        self._group_port = free_port()
-        self._transfer_port = free_port()
+        self._group_port = self._reserve_port()
+        self._transfer_port = self._reserve_port()
 
     def _install(self) -> None:
         super()._install()

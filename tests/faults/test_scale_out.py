@@ -157,12 +157,32 @@ def test_pooler(
     # What a transaction has set does not stay with the connection.
     assert execute(pooler.url("app"), "SHOW statement_timeout") == ["0"]
     for name, server in (("pooler", pooler), ("server", pooler.server)):
-        # Requests with two sessions would wait for each other: three connections.
+        # Requests with two sessions would wait for each other, as the pool is larger.
         fault = partial(kill_and_start, server)
         ledger, seconds = use_during(service, fault, ["/notes"])
         lost = check(rendering, service, ledger)
         row = ("pooler", pooler_driver.id, f"{name} killed")
         figures(*row, ledger, lost=lost, recovered_after=seconds)
+
+
+def test_two_transactions_in_requests_behind_a_pooler(
+    pooler_queue_driver: Variant, pooler: PgBouncer, render: Render
+) -> None:
+    """They do not wait in a circle if the pooler has more than the service's pool."""
+    rendering = render(pooler_queue_driver)
+    rendering.url = pooler.url("app")
+    service = rendering.serve(pool_size=2, pool_timeout=30)
+
+    async def load() -> Ledger:
+        async with Clients(service.url) as clients:
+            paths = ["/authenticated", "/audited", "/audited/retried"] * 20
+            await asyncio.gather(*map(clients.write, paths))
+        return clients.ledger
+
+    ledger = asyncio.run(load())
+
+    assert ledger.answers == {"201": 60}
+    check(rendering, service, ledger)
 
 
 Replica = PostgresStandby | MariaDBReplica
@@ -426,6 +446,7 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
         lost = check(rendering, service, ledger)
         row = ("Galera", mysql_driver.id, "node not ready (1047)")
         figures(*row, ledger, lost=lost, recovered_after=seconds)
+    assert "the server accepts no writes" in read_log(service.log)
 
 
 def test_conflicting_writes_in_a_cluster(

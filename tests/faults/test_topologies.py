@@ -143,18 +143,6 @@ def test_node_of_a_cluster_is_killed_and_comes_back(cluster: GaleraCluster) -> N
     assert "while_it_is_down" in execute(second.url(), "SHOW DATABASES")
 
 
-def test_node_of_a_cluster_that_is_cut_off_is_not_ready(cluster: GaleraCluster) -> None:
-    first, _, third = cluster.nodes
-    third.isolate()
-    with pytest.raises(OperationalError) as refused:
-        execute(third.url(), "SELECT count(*) FROM user")
-    assert refused.value.orig
-    assert refused.value.orig.args[0] == 1047
-    create_database(first.url(), "while_it_is_cut_off")
-    third.rejoin()
-    assert "while_it_is_cut_off" in execute(third.url(), "SHOW DATABASES")
-
-
 def connect(node: GaleraNode) -> pymysql.Connection:
     return pymysql.connect(
         host="127.0.0.1", port=node.port, user=USER, password=PASSWORD, database="app"
