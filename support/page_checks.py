@@ -100,11 +100,16 @@ def repeat_at_once(reader: Reader, page: Path) -> None:
     with served(reader) as client:
         [post] = client.get("/posts").json()
         body = {"title": "Mills", "author_id": post["author_id"]}
-        key = {"Idempotency-Key": "once"}
-        responses = at_once(lambda _: client.post("/posts", json=body, headers=key))
-        assert {response.status_code for response in responses} == {201}
-        assert len({response.text for response in responses}) == 1
-        assert len(client.get("/posts").json()) == 2
+        for turn in range(5):
+            key = {"Idempotency-Key": f"turn {turn}"}
+
+            def create(_: int) -> httpx2.Response:
+                return client.post("/posts", json=body, headers=key)  # noqa: B023
+
+            responses = at_once(create)
+            assert {response.status_code for response in responses} == {201}
+            assert len({response.text for response in responses}) == 1
+        assert len(client.get("/posts").json()) == 1 + 5
 
 
 def send_at_once(reader: Reader, page: Path) -> None:

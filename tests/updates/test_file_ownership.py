@@ -135,9 +135,9 @@ def test_a_checkout_with_other_line_endings_is_updated(
 
     update(service, LATER)
 
-    for name, content in files(service).items():
-        assert b"\r\n" not in content, name
-        assert b"<<<<<<<" not in content, name
+    after = files(service)
+    assert [name for name, text in after.items() if b"<<<<<<<" in text] == []
+    assert [name for name, text in after.items() if b"\r\n" in text] == []
     readme = (service / "README.md").read_text()
     assert readme.startswith("# Fixed.\n")
     assert readme.endswith("# Edited.\n")
