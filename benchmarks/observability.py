@@ -24,9 +24,8 @@ from benchmarks.load import Load, Reading, add_user, get
 from benchmarks.service import CORES, environment_of, prepare
 from support.databases import create_database
 from support.otlp_receiver import Receiver
-from support.processes import free_port, kill
+from support.processes import free_port, kill, start
 from support.servers import PostgresServer, postgres_binaries
-from support.services import uvicorn
 from support.template import NOW, copy, make_releases
 
 DRIVERS = {"asyncpg": "async", "psycopg": "sync"}
@@ -75,11 +74,15 @@ class Running:
         environment = {**environment_of(url), **(case.environment or {})}
         if case.exports:
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-        options = ["service.main:app", f"--port={self.port}", "--http=httptools"]
-        if "LOG_FORMAT" in environment:
-            options.append("--access-log")
+        access_log = (
+            "--access-log" if "LOG_FORMAT" in environment else "--no-access-log"
+        )
+        command = [
+            *(sys.executable, "-m", "uvicorn", "service.main:app"),
+            *(f"--port={self.port}", "--http=httptools", access_log),
+        ]
         log = project / f"{case.about.replace(' ', '-')}.log"
-        self._process = uvicorn(project, environment, log, *options)
+        self._process = start(command, project, environment, log)
         process = psutil.Process(self._process.pid)
         process.cpu_affinity(CORES[-1:])
         self._processes = [process]
