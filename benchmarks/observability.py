@@ -74,12 +74,13 @@ class Running:
         environment = {**environment_of(url), **(case.environment or {})}
         if case.exports:
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+        access_log = (
+            "--access-log" if "LOG_FORMAT" in environment else "--no-access-log"
+        )
         command = [
             *(sys.executable, "-m", "uvicorn", "service.main:app"),
-            *(f"--port={self.port}", "--http=httptools"),
+            *(f"--port={self.port}", "--http=httptools", access_log),
         ]
-        if "LOG_FORMAT" not in environment:
-            command.append("--no-access-log")
         log = project / f"{case.about.replace(' ', '-')}.log"
         self._process = start(command, project, environment, log)
         process = psutil.Process(self._process.pid)

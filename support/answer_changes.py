@@ -19,6 +19,7 @@ OTHERS: dict[str, Sequence[Any]] = {
     "pool_pre_ping": ["always", "never"],
     "container": [False],
     "ci": ["gitlab", "none"],
+    "telemetry": ["opentelemetry"],
     **{name: values[-1:] for name, values in NUMBERS.items()},
 }
 

@@ -74,7 +74,7 @@ def serve(rendering: Rendering, command: str) -> list[str]:
     process = start(
         [SCRIPTS / program, *arguments, f"--port={service.port}"],
         rendering.project,
-        service.environment,
+        {**service.environment, "PYTHONPATH": "src"},
         service.log,
     )
     rendering.exits.callback(kill, process)

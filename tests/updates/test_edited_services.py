@@ -76,6 +76,7 @@ STORIES = {
     "explicit-to-request": Story(
         SQLITE | {"transaction": "explicit"}, {"transaction": "request"}
     ),
+    "telemetry-on": Story(POSTGRESQL, {"telemetry": "opentelemetry"}),
     "alembic-on": Story(SQLITE | {"alembic": False}, {"alembic": True}),
     "alembic-off": Story(SQLITE, {"alembic": False}, removed=("migrations/env.py",)),
     "example-off": Story(
