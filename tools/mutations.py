@@ -352,6 +352,7 @@ MUTATIONS = [
     *(
         Mutation(f"scale-out: {name}, {backend}", path, old, new, backend, answers)
         for backend, answers, name, path, old, new in SCALE_OUT
+    ),
     Mutation(
         "the log has parameters",
         SLOW_LOG,
