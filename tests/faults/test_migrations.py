@@ -88,10 +88,16 @@ def service(
     request: pytest.FixtureRequest, render: Callable[[Variant], Rendering]
 ) -> MigratedService:
     """A service on the backend that the test is parametrised with."""
-    backend: str = request.param
+    name: str = request.param
+    backend = "postgresql" if name == "pooler" else name
     answers = {"database_url": BACKENDS[backend], "transaction": "request"}
-    variant = Variant(backend, backend, answers | ANSWERS[backend])
-    return MigratedService(render(variant), backend)
+    answers |= ANSWERS[backend]
+    if name == "pooler":
+        answers["pooler"] = "transaction"
+    rendering = render(Variant(name, backend, answers))
+    if name == "pooler":
+        rendering.url = request.getfixturevalue("pooler").url("app")
+    return MigratedService(rendering, backend)
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ ALL = pytest.mark.parametrize("service", ANSWERS, indirect=True)
 SERVERS = pytest.mark.parametrize("service", ["postgresql", "mysql"], indirect=True)
 
 
-@ALL
+@pytest.mark.parametrize("service", [*ANSWERS, "pooler"], indirect=True)
 def test_three_upgrades_at_once(service: MigratedService) -> None:
     """One migrates; the others say that they wait, and a fourth that it gave up."""
     concurrent_index = CONCURRENT_INDEX if service.backend == "postgresql" else ""
