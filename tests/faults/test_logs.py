@@ -1,6 +1,7 @@
 """What a service logs, by uvicorn and by FastAPI's command line."""
 
 import json
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,12 @@ def parse(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def is_listening(port: int) -> bool:
+    """Whether a service accepts connections."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def use(service: Service) -> None:
@@ -79,6 +86,7 @@ def serve(rendering: Rendering, command: str) -> list[str]:
     )
     rendering.exits.callback(kill, process)
     wait_for(lambda: "Application startup complete" in read_log(service.log))
+    wait_for(lambda: is_listening(service.port))
     service.wait_for_tables()
     use(service)
     process.terminate()
