@@ -19,6 +19,8 @@ OTHERS: dict[str, Sequence[Any]] = {
     "pool_pre_ping": ["always", "never"],
     "container": [False],
     "ci": ["gitlab", "none"],
+    "read_replica": [True],
+    "pooler": ["transaction"],
     "telemetry": ["opentelemetry"],
     **{name: values[-1:] for name, values in NUMBERS.items()},
 }

@@ -27,6 +27,8 @@ TRACKING, SETTINGS = "src/service/db/write_tracking.py", "src/service/settings.p
 API_ERRORS, HEALTH = "src/service/api_errors.py", "src/service/health.py"
 FAILOVER = "src/service/db/failover.py"
 REPLICA_FILE = "src/service/db/read_replica.py"
+SLOW_LOG, TELEMETRY = "src/service/db/slow_log.py", "src/service/db/telemetry.py"
+LOGS, OPENTELEMETRY = "src/service/logs.py", {"telemetry": "opentelemetry"}
 SYNC = {"mode": "sync"}
 ASYNCPG = {"driver": "asyncpg"}
 EXPLICIT = {"transaction": "explicit"}
@@ -350,6 +352,91 @@ MUTATIONS = [
     *(
         Mutation(f"scale-out: {name}, {backend}", path, old, new, backend, answers)
         for backend, answers, name, path, old, new in SCALE_OUT
+    ),
+    Mutation(
+        "the log has parameters",
+        SLOW_LOG,
+        "statement=statement)\n    return",
+        'statement=f"{statement} {others[0]}")\n    return',
+    ),
+    Mutation("statements are never slow", SLOW_LOG, "if 0 <", "if False and 0 <"),
+    Mutation("off is a threshold of 0", SLOW_LOG, "if 0 <", "if 0 <="),
+    Mutation(
+        "failures are not timed",
+        SLOW_LOG,
+        '    finally:\n        log_if_slow("statement"',
+        "    except ZeroDivisionError:\n        pass\n    else:\n"
+        '        log_if_slow("statement"',
+    ),
+    Mutation(
+        "waits for a permit are not logged",
+        LIMITER,
+        'log_if_slow("wait for a permit", begun)',
+        "pass",
+    ),
+    Mutation(
+        "any id is taken", LOGS, "if not REQUEST_ID.fullmatch(request_id):", "if 0:"
+    ),
+    Mutation(
+        "the client's id is not taken",
+        LOGS,
+        "if not REQUEST_ID.fullmatch(request_id):",
+        "if 1:",
+    ),
+    Mutation(
+        "errors have no id",
+        LOGS,
+        "app.exception_handler(Exception)(handle_unexpected_error)",
+        "pass",
+    ),
+    Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
+    Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
+    Mutation("lines have no request", LOGS, "if scope is None:", "if True:"),
+    Mutation("no traceback", LOGS, "if record.exc_info:", "if False:"),
+    Mutation(
+        "lazy loads have no remedy", API_ERRORS, "if \"lazy='raise'\" in", "if 0 and"
+    ),
+    Mutation(
+        "spans have the text of errors",
+        TELEMETRY,
+        "span.set_status(trace.StatusCode.ERROR)",
+        "span.set_status(trace.StatusCode.ERROR, str(error))",
+        answers=OPENTELEMETRY,
+    ),
+    Mutation(
+        "errors are no errors",
+        TELEMETRY,
+        "span.set_status(trace.StatusCode.ERROR)",
+        "pass",
+        answers=OPENTELEMETRY,
+    ),
+    Mutation(
+        "waits stay pending",
+        TELEMETRY,
+        "pending_requests.add(-1, attributes)",
+        "pass",
+        answers=OPENTELEMETRY,
+    ),
+    Mutation(
+        "timeouts are not counted",
+        TELEMETRY,
+        "timeouts.add(1, attributes)",
+        "pass",
+        answers=OPENTELEMETRY,
+    ),
+    Mutation(
+        "used and idle are swapped",
+        TELEMETRY,
+        '("used", used), ("idle", idle)',
+        '("idle", used), ("used", idle)',
+        answers=OPENTELEMETRY,
+    ),
+    Mutation(
+        "use is not measured",
+        TELEMETRY,
+        "use_time.record(now - record",
+        "print(now - record",
+        answers=OPENTELEMETRY,
     ),
 ]
 
