@@ -77,7 +77,7 @@ def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples
         "telemetry_sample": list(telemetry_samples(variants)),
         "fresh_sample": fresh,
         "lowest_sample": [
-            replace(each, id=f"lowest-{each.id}") for each in fresh[1::3]
+            replace(each, id=each.id.replace("fresh", "lowest")) for each in fresh[1::3]
         ],
         **fault_samples(variants),
     }
