@@ -286,8 +286,6 @@ def test_other_options_may_speak_of_passwords(query: str) -> None:
         ("postgresql://host:0/db", "Use a port from 1 to 65535"),
         ("postgresql://host:65536/db", "Use a port from 1 to 65535"),
         ("postgresql://host:5432,other:5432/db", "Use ?host=a:5432&host=b:5432"),
-        ("postgresql://host,other/db", "Use ?host=a:5432&host=b:5432"),
-        ("postgresql:///db?host=a&host=b", "Use target_session_attrs=primary"),
         (
             "postgresql://a/db?target_session_attrs=read-write",
             "Use target_session_attrs=primary",

@@ -247,9 +247,7 @@ def test_a_recopy_starts_again(service: Path, releases: Path, tmp_path: Path) ->
     assert files(service) == before | files(tmp_path / "fresh")
 
 
-def test_a_url_that_a_new_service_may_not_have_is_kept(
-    releases: Path, tmp_path: Path
-) -> None:
+def test_a_url_with_several_hosts_is_kept(releases: Path, tmp_path: Path) -> None:
     """Copier would reset the answer if its validator refused it."""
     url = "postgresql://app@/app?host=a&host=b"
     copy(releases, tmp_path / "service", "v0.4.0", {"database_url": url})
