@@ -64,7 +64,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Four workers on two cores, as many tests wait; none for a single variant.
+    """Three workers on two cores, as many tests wait; none for a single variant.
 
     Workers take seconds to start. The libraries that a variant, selected by its id,
     needs are loaded while we list the variants.
@@ -75,7 +75,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             config.args = [str(ROOT / "tests/rendering/test_variants.py")]
         return 0
-    return (os.cpu_count() or 1) * 2
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
