@@ -49,7 +49,30 @@ class ServerMissingError(ServerError):
     """There is no server on this machine; the message says how to get one."""
 
 
-class Server(ABC):
+class Startable(ABC):
+    """What a ``with`` block starts, and closes at its end or if it does not start."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it for good."""
+
+
+class Server(Startable):
     """A database server of one's own: started, stopped, killed and frozen at will.
 
     ``port`` and ``directory`` stay the same over restarts; ``close`` stops the server
@@ -76,17 +99,6 @@ class Server(ABC):
         )
         if os.geteuid() == 0:
             shutil.chown(self.directory, "nobody")
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _reserve_port(self) -> int:
         """A port that is the server's own already before it starts."""

@@ -10,7 +10,6 @@ import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import pymysql
 from sqlalchemy.exc import OperationalError
@@ -24,6 +23,7 @@ from support.servers import (
     PostgresServer,
     Server,
     ServerMissingError,
+    Startable,
     find_program,
     mariadb_binary,
 )
@@ -289,7 +289,7 @@ class GaleraNode(MariaDBServer):
         ]
 
 
-class GaleraCluster:
+class GaleraCluster(Startable):
     """Three nodes of MariaDB, which all accept writes."""
 
     def __init__(self) -> None:
@@ -299,17 +299,6 @@ class GaleraCluster:
         self.nodes = [GaleraNode(mariadbd) for _ in range(3)]
         for node in self.nodes:
             node.members = self.nodes
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start the cluster with data that all nodes begin with."""

@@ -401,7 +401,7 @@ def test_connections_to_a_standby_are_replaced(
             proxy.targets = [standby.primary.port]
             return time.monotonic()
 
-        # Connections that only read stay with the standby, which may lag behind.
+        # A connection that is opened meanwhile, to read, stays with the standby.
         ledger, seconds = use_during(service, lead_to_standby, reads_own=False)
         lost = check(rendering, service, ledger)
         row = ("failover", postgresql_driver.id, "proxy leads to a standby")
