@@ -73,7 +73,7 @@ SCALE_OUT: list[tuple[str, Mapping[str, Any], str, str, str, str]] = [
         POOLER | ASYNCPG,
         "no timeouts behind a pooler",
         ENGINE,
-        "connection.execute(select(*set_config))",
+        "connection.execute(set_config)",
         "pass",
     ),
     *(
