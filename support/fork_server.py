@@ -162,6 +162,7 @@ def run_in_child(
                 facts |= answer.recv()
                 child.join()
         end_group(child.pid, signal.SIGKILL)  # with what the child may have left
+        child.kill()  # It may not be the leader of a group yet.
         child.join()
         facts.setdefault("status", child.exitcode)
         text = output.read().decode(errors="replace")

@@ -96,6 +96,7 @@ class Service:
         if self._process and self._process.is_alive():
             assert self._process.pid
             fork_server.end_group(self._process.pid, signal.SIGKILL)
+            self._process.kill()  # It may not be the leader of a group yet.
             self._process.join()
 
     def get(self, path: str, **options: Any) -> httpx2.Response:
