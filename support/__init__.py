@@ -1,1 +1,1 @@
-"""What the tests, the tools and the benchmarks share."""
+"""Modules that the tests, the tools and the benchmarks share."""

@@ -1,4 +1,4 @@
-"""Updates that change answers: those of a service, and those of its update."""
+"""Updates that change answers: the answers before the update, and the new ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from support.samples import pairs
 from support.template import TAGS
 from support.variants import BACKENDS, NUMBERS, Variant, values_of
 
-# What else is answered. The name of the package is missing: an update refuses another.
+# Other answers than the variants have. An update refuses another package name.
 OTHERS: dict[str, Sequence[Any]] = {
     "project_name": ["Another name"],
     "project_description": ["Another description."],
@@ -28,10 +28,10 @@ OTHERS: dict[str, Sequence[Any]] = {
 
 @dataclass(frozen=True)
 class Change:
-    """An update of a service with other answers.
+    """An update of a service to other answers.
 
-    Answers that are not possible beside the others are as good as not given, and those
-    left out are the defaults.
+    Answers that are impossible in combination with the others are ignored, and
+    missing answers are the defaults.
     """
 
     id: str
@@ -43,12 +43,12 @@ class Change:
 
 
 def changes(variants: Sequence[Variant]) -> list[Change]:
-    """Pairs of variants, each driver changed alone, and all other answers changed."""
+    """Return updates between variants, between drivers, and of all other answers."""
     return [*variant_pairs(variants), *driver_changes(variants), *other_changes()]
 
 
 def variant_pairs(variants: Sequence[Variant]) -> Iterator[Change]:
-    """Two variants each: every two answers of one or of both, and every release."""
+    """Yield updates from variant to variant, so that all pairs of answers occur."""
     values = values_of(variants)
     axes = {f"{side} {name}": values[name] for name in values for side in "ab"}
     for number, row in enumerate(pairs({"release": TAGS, **axes})):
@@ -60,7 +60,7 @@ def variant_pairs(variants: Sequence[Variant]) -> Iterator[Change]:
 
 
 def driver_changes(variants: Sequence[Variant]) -> Iterator[Change]:
-    """Each driver changed to each other one of the same database and mode."""
+    """Yield an update from each driver to each other of the same backend and mode."""
     drivers: dict[tuple[str, str], dict[str, None]] = {}
     for variant in variants:
         if driver := variant.answers.get("driver"):
@@ -74,7 +74,7 @@ def driver_changes(variants: Sequence[Variant]) -> Iterator[Change]:
 
 
 def other_changes() -> Iterator[Change]:
-    """What leaves the database layer as it is, or tunes it, changed all at once."""
+    """Yield updates that change all answers in ``OTHERS`` at once."""
     before = {"database_url": BACKENDS["postgresql"]}
     for number in range(max(map(len, OTHERS.values()))):
         after = {name: values[number % len(values)] for name, values in OTHERS.items()}

@@ -1,4 +1,4 @@
-"""What the CI of a rendered service runs."""
+"""The commands that the CI configuration of a rendered service runs."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import yaml
 
 
 def github_script(project: Path) -> list[str]:
-    """The commands of the GitHub workflow, by step; variables of a step come first."""
+    """Return the commands of each step of the GitHub workflow, after its variables."""
     workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text())
     return [
         "".join(f"{name}={value}\n" for name, value in step.get("env", {}).items())
@@ -17,7 +17,7 @@ def github_script(project: Path) -> list[str]:
 
 
 def gitlab_script(project: Path) -> list[str]:
-    """The commands of the GitLab job, which run in one shell."""
+    """Return the commands of the GitLab job, which run in one shell."""
     job = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["check"]
     script: list[str] = job["script"]
     return script

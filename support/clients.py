@@ -1,4 +1,4 @@
-"""Many clients at once, and a ledger of what the service told them."""
+"""Concurrent clients, and a ledger of their requests and responses."""
 
 import asyncio
 import itertools
@@ -15,41 +15,41 @@ import httpx2
 
 @dataclass
 class Ledger:
-    """What was asked for, and what was answered."""
+    """A record of requests and of the service's responses to them."""
 
     acknowledged: set[str] = field(default_factory=set)
-    """Titles of the notes that were answered 201."""
+    """The titles of the notes whose requests got a 201."""
     refused: set[str] = field(default_factory=set)
-    """Titles of the notes that were answered with an error."""
+    """The titles of the notes whose requests got an error."""
     answers: Counter[str] = field(default_factory=Counter)
-    """How many answers of each status, "none" for a connection that broke."""
+    """The number of responses by status; "none" stands for a lost connection."""
     longest: float = 0.0
-    """Seconds that the slowest answer took."""
+    """The seconds that the slowest response took."""
     bodies: set[str] = field(default_factory=set)
-    """The bodies of all errors."""
+    """The bodies of all error responses."""
     history: list[tuple[float, str]] = field(default_factory=list)
-    """When each answer came, by the monotonic clock, and its status."""
+    """The time of each response, by the monotonic clock, and its status."""
     stale: int = 0
-    """How many reads lacked a note of the client's own that had been acknowledged."""
+    """The number of reads that lacked an acknowledged note of the same client."""
     without_retry_after: int = 0
-    """How many answers of 503 did not say when to try again."""
+    """The number of responses with a 503 but without ``Retry-After``."""
 
     def lost(self, found: set[str]) -> set[str]:
-        """What was acknowledged and is not among the rows ``found``."""
+        """Return the acknowledged writes that are missing from the rows ``found``."""
         return self.acknowledged - found
 
     def phantoms(self, found: set[str]) -> set[str]:
-        """What was refused and is among the rows ``found`` all the same."""
+        """Return the refused writes that are among the rows ``found`` nevertheless."""
         return self.refused & found
 
     def failed(self) -> int:
-        """How many requests were answered with a 5xx, or not at all."""
+        """Return the number of requests that got a 5xx or no response."""
         return sum(
             count for status, count in self.answers.items() if is_failure(status)
         )
 
     def recovered_after(self, moment: float) -> float:
-        """Seconds from ``moment`` to the last failure, and the first read and write."""
+        """Return the seconds from ``moment`` until requests succeed and none fails."""
         later = [(when, status) for when, status in self.history if when > moment]
         firsts = {status: when for when, status in reversed(later)}
         assert {"200", "201"} <= firsts.keys(), "no read or no write succeeds any more"
@@ -58,12 +58,12 @@ class Ledger:
 
 
 def is_failure(status: str) -> bool:
-    """Whether the status is a 5xx, or the connection broke."""
+    """Return whether the status is a 5xx, or the connection was lost."""
     return status == "none" or status >= "500"
 
 
 class Clients:
-    """Clients of a service at ``url`` that share a ledger, and their cookies."""
+    """Clients of the service at ``url``, which share a ledger and a cookie jar."""
 
     _numbers = itertools.count()
 
@@ -72,7 +72,7 @@ class Clients:
     ) -> None:
         self.ledger = ledger or Ledger()
         self._own: set[str] = set()
-        # A jar that takes cookies from no domain.
+        # Without cookies, the jar accepts them from no domain.
         jar = CookieJar(None if cookies else DefaultCookiePolicy(allowed_domains=[]))
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         self._client = httpx2.AsyncClient(
@@ -86,14 +86,14 @@ class Clients:
         await self._client.aclose()
 
     async def request(self, method: str, path: str, **options: object) -> str:
-        """The status of the answer, or "none"; the ledger has it."""
+        """Send a request; return its status, or "none", and record it in the ledger."""
         status, _ = await self._request(method, path, **options)
         return status
 
     async def _request(
         self, method: str, path: str, **options: object
     ) -> tuple[str, str]:
-        """The status of the answer, or "none", and its body."""
+        """Send a request; return its status, or "none", and its body."""
         body = ""
         started = time.monotonic()
         try:
@@ -112,7 +112,7 @@ class Clients:
         return status, body
 
     async def write(self, path: str = "/notes", **data: object) -> str:
-        """Write a note with a new title: as JSON to ``/notes``, else as a parameter."""
+        """Write a note with a new title: to ``/notes`` as JSON, else as a parameter."""
         title = f"note {next(self._numbers)}"
         part = "json" if path == "/notes" else "params"
         data = {"title": title, **data}
@@ -125,7 +125,7 @@ class Clients:
         return status
 
     async def read_own(self, path: str = "/notes") -> str:
-        """Read all notes, and look whether those of our own are among them."""
+        """Read all notes, and record whether those of this client are among them."""
         own = set(self._own)
         status, body = await self._request("GET", path)
         if status == "200":
@@ -137,7 +137,7 @@ class Clients:
 async def repeat_until(
     done: asyncio.Event, work: Callable[[], Awaitable[object]], clients: int
 ) -> None:
-    """Have ``clients`` do ``work`` again and again, until ``done``."""
+    """Have ``clients`` concurrent clients repeat ``work`` until ``done``."""
 
     async def client() -> None:
         while not done.is_set():
@@ -147,10 +147,10 @@ async def repeat_until(
 
 
 def secrets_in(text: str, *secrets: str) -> list[str]:
-    """Those of ``secrets`` that occur in ``text``."""
+    """Return the secrets that occur in ``text``."""
     return [secret for secret in secrets if secret in text]
 
 
 def read_log(path: Path) -> str:
-    """What a service logged."""
+    """Return the text of a service's log."""
     return path.read_text(errors="replace")

@@ -1,7 +1,7 @@
-"""Everything of Copier that is not public, so that its next version breaks one module.
+"""All uses of Copier's private API, so that a new version can break only this module.
 
-Copier has no public way to learn which questions are asked after which answers, and
-what can be answered; pytest-copier uses the same internals.
+Copier's public API does not tell which questions are asked after which answers, or
+which answers are possible. pytest-copier uses the same internals.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,28 +24,28 @@ __all__ = ["CopierFixture", "CopierProject"]
 Answers = Mapping[str, Any]
 
 ALL: Sequence[Any] = ()
-"""In place of answers: whatever the question's choices allow."""
+"""Stands for all answers that the choices of a question allow."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """All questions, answered."""
+    """The answers to all questions."""
 
     values: dict[str, Any]
     """The value of every question and fact."""
     hidden: set[str]
     """The questions that were not asked."""
     environment: jinja2.Environment
-    """The one that renders the template's files."""
+    """The Jinja environment that renders the files of the template."""
 
 
 def read_config(path: Path) -> Answers:
-    """The content of a ``copier.yml``, and of the files that it includes."""
+    """Return the content of a ``copier.yml`` and of the files that it includes."""
     return load_template_config(path)
 
 
 def answer_questions(template: Path, data: Answers, destination: Path) -> Conversation:
-    """Answer with ``data``, and with the defaults where it says nothing."""
+    """Answer the questions with ``data``, and all others with their defaults."""
     done = run_copy(
         str(template), destination, {**data}, defaults=True, pretend=True, quiet=True
     )
@@ -54,19 +54,19 @@ def answer_questions(template: Path, data: Answers, destination: Path) -> Conver
 
 
 class Questionnaire:
-    """The questions of the template in ``folder``, asked one by one."""
+    """The questions of the template in ``folder``, which can be asked one by one."""
 
     def __init__(self, folder: Path) -> None:
         self._worker = Worker(src_path=str(folder), dst_path=folder / "destination")
 
     @cached_property
     def questions(self) -> Mapping[str, Mapping[str, Any]]:
-        """All questions in their order, as they stand in ``copier.yml``."""
+        """All questions in their order, as defined in ``copier.yml``."""
         return self._worker.template.questions_data
 
     @cached_property
     def asked(self) -> Mapping[str, Mapping[str, Any]]:
-        """Those that are ever asked; the others are facts, which Copier computes."""
+        """The questions that may be asked; Copier computes the others, the facts."""
         return {
             name: question
             for name, question in self.questions.items()
@@ -76,17 +76,17 @@ class Questionnaire:
     def expand(
         self, given: Answers, axes: Mapping[str, Sequence[Any]]
     ) -> list[Answers]:
-        """Every way to answer the questions ``axes`` where ``given`` is answered.
+        """Return all combinations of answers to the questions ``axes`` after ``given``.
 
-        ``axes`` holds for each question the answers to take, or ``ALL`` for all that
-        its choices allow. A question that is not asked has no answer in the result.
-        ValueError where an answer is refused.
+        ``axes`` maps each question to its answers, or to ``ALL`` for all its choices.
+        A question that is not asked has no answer in the result. Raises ValueError if
+        an answer is refused.
         """
         self._worker.data = dict(given)
         return list(self._expand(list(self.questions), axes, {}, {}))
 
     def settle(self, wanted: Answers) -> Answers:
-        """Those of the answers ``wanted`` that are asked for, and allowed, together."""
+        """Return the ``wanted`` answers that are asked for and allowed together."""
         self._worker.data = {}
         known: dict[str, Any] = {}
         settled = {}
@@ -101,15 +101,15 @@ class Questionnaire:
         return settled
 
     def is_asked(self, name: str, given: Answers) -> bool:
-        """Whether a question is asked after ``given`` and else the default answers."""
+        """Return whether a question is asked after ``given`` and the other defaults."""
         return self._question_after(name, given).get_when()
 
     def default(self, name: str, given: Answers) -> Any:
-        """The default of a question after ``given`` and else the default answers."""
+        """Return the default of a question after ``given`` and the other defaults."""
         return self._question_after(name, given).get_default()
 
     def choices(self, name: str, given: Answers) -> list[Any]:
-        """What a question can be answered with, if it has choices or is a yes or no."""
+        """Return the possible answers to a question with choices or for yes or no."""
         return choices_of(self._question_after(name, given))
 
     def _question_after(self, name: str, given: Answers) -> Question:
@@ -124,7 +124,7 @@ class Questionnaire:
         return self._question(name, known)
 
     def _question(self, name: str, known: Answers) -> Question:
-        """The question ``name``, after the answers ``known``."""
+        """Return the question ``name``, as asked after the answers ``known``."""
         worker = self._worker
         worker.answers = AnswersMap(user=dict(known), init=worker.data)
         return Question(
@@ -142,7 +142,7 @@ class Questionnaire:
         known: Answers,
         chosen: Answers,
     ) -> Iterator[Answers]:
-        """Go through the questions as Copier does, but take all answers in turn."""
+        """Go through the questions as Copier does, but yield all combinations."""
         for index, name in enumerate(names):
             if axes.keys().isdisjoint(names[index:]):
                 break
@@ -165,7 +165,7 @@ class Questionnaire:
 
 
 def choices_of(question: Question) -> list[Any]:
-    """What a question with choices, or for a yes or no, can be answered with."""
+    """Return the possible answers to a question with choices or for yes or no."""
     if question.choices:
         return [
             question.cast_answer(choice.value)
@@ -176,22 +176,22 @@ def choices_of(question: Question) -> list[Any]:
 
 
 def skip_executable_bits() -> None:
-    """Keep Copier from asking Git about each file what only Windows answers with no.
+    """Skip a Git command for each file, which matters only on Windows.
 
-    Where ``core.fileMode`` is true, Copier does nothing with the answer.
+    Copier ignores its result if ``core.fileMode`` is true.
     """
     Worker._sync_git_index_executable_bit = lambda *_: None  # type: ignore[method-assign]
 
 
 def remember_compiled_templates() -> None:
-    """Let Jinja compile a template once in a process, not once in a rendering."""
+    """Let Jinja compile a template once per process instead of once per rendering."""
     compile_ = jinja2.Environment.compile
     compiled: dict[object, Any] = {}
 
     def compile_once(
         self: jinja2.Environment, source: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        # All that differs between the environments here; file names do not matter.
+        # The environments differ in nothing else; file names do not matter.
         key = (type(self), self.trim_blocks, self.lstrip_blocks, source)
         if key not in compiled:
             compiled[key] = compile_(self, source, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Databases on a server: created, dropped, and asked with one statement."""
+"""Create and drop databases on a server, and execute single statements."""
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
@@ -11,17 +11,16 @@ LIST = {
 
 
 def create_database(url: str, name: str) -> str:
-    """Create a database on the server at ``url``; the URL of the database."""
+    """Create a database on the server at ``url``; return its URL."""
     parts = make_url(url)
     execute(url, f"CREATE DATABASE {quoted(parts, name)}")
     return parts.set(database=name).render_as_string(hide_password=False)
 
 
 def drop_databases(url: str) -> list[str]:
-    """Drop the database at ``url``, and all whose names begin like its own.
+    """Drop the database at ``url``, and all databases whose names begin with its name.
 
-    The result says what was wrong with them: that there was another one, that this one
-    had a table, or was gone.
+    Return what was wrong: other databases, tables in this one, or that it was missing.
     """
     parts = make_url(url)
     assert parts.database
@@ -49,30 +48,30 @@ def drop_databases(url: str) -> list[str]:
 
 
 def quoted(url: URL, name: str) -> str:
-    """``name`` as an SQL identifier of the server at ``url``."""
+    """Return ``name`` as a quoted SQL identifier for the server at ``url``."""
     return url.get_dialect()().identifier_preparer.quote_identifier(name)
 
 
 def maintenance_database(drivername: str) -> str:
-    """The database that exists on every server of this kind."""
+    """Return the name of the database that exists on every server of this kind."""
     return "postgres" if drivername.startswith("postgresql") else "mysql"
 
 
 def execute(url: str, statement: str) -> list[str]:
-    """Run one statement, outside a transaction; the first column of its result.
+    """Execute a statement outside a transaction; return the first column of its result.
 
-    OperationalError of SQLAlchemy where the server does not answer.
+    Raises SQLAlchemy's OperationalError if the server does not answer.
     """
     parts = make_url(url)
     options: dict[str, object] = {"connect_timeout": 2}
     if parts.get_backend_name() == "mysql":
-        # A TLS context takes 30 ms to make; servers of our own have none.
+        # A TLS context takes 30 ms to create, and the local servers do not use TLS.
         options |= {"read_timeout": 10, "ssl_disabled": parts.host == "127.0.0.1"}
     engine = create_engine(
         parts.set(drivername=DRIVERS[parts.get_backend_name()]),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        execution_options={"no_parameters": True},  # A "%" is a "%".
+        execution_options={"no_parameters": True},  # A "%" is not a placeholder.
         connect_args=options,
     )
     with engine.connect() as connection:

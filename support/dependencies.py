@@ -1,4 +1,4 @@
-"""What a rendered service declares to need, and what it imports."""
+"""The dependencies that a rendered service declares, and the packages it imports."""
 
 import re
 import sys
@@ -6,21 +6,21 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-# No syntax tree, as that of a newer Python is beyond ours.
+# Not a syntax tree: this Python may not parse the syntax of a newer one.
 IMPORT = re.compile(r"^ *(?:from (\w+)[\w.]* import|import (\w+))", re.MULTILINE)
 
-# Not imported, and yet needed: they run the service, or the driver imports it.
+# Needed, although not imported: they run the service, or the driver imports them.
 TOOLS = {"cryptography", "fastapi-cli", "uvicorn"}
 
 
 def normalized(requirement: str) -> str:
-    """The name in a requirement, as the index knows it: without extras and versions."""
+    """Return the normalized name in a requirement, without extras and versions."""
     name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def imported(project: Path, *folders: str) -> set[str]:
-    """The packages of others that the Python files in ``folders`` import."""
+    """Return the third-party packages that the Python files in ``folders`` import."""
     ours = {"tests", "migrations", *(path.name for path in (project / "src").iterdir())}
     modules = {
         match[1] or match[2]
@@ -36,9 +36,9 @@ def imported(project: Path, *folders: str) -> set[str]:
 
 
 def check_dependencies(project: Path, driver: str) -> list[str]:
-    """No package is imported that is not declared, or declared and not needed.
+    """Return what is wrong: packages that are not declared, or declared but not needed.
 
-    ``driver`` is the service's: SQLAlchemy imports it.
+    SQLAlchemy, not the service, imports the ``driver``.
     """
     pyproject = tomllib.loads((project / "pyproject.toml").read_text())
     declared = set(map(normalized, pyproject["project"]["dependencies"]))

@@ -1,4 +1,4 @@
-"""The figures of the fault tests, as tables at the end of the run and in the docs."""
+"""The figures of the fault tests, shown at the end of the run and in the docs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 
 
 class Figures:
-    """What a test measured; ``figures(lost=0, requests=1200)`` notes two of it."""
+    """The figures of a test; ``figures(lost=0, requests=1200)`` records two of them."""
 
     def __init__(self, node: pytest.Item) -> None:
         scenario, _, variant = node.name.removeprefix("test_").partition("[")
@@ -31,7 +31,7 @@ class Figures:
 
 
 class ScaleOutFigures:
-    """What tests measured of several servers; a call adds a row to their one table."""
+    """The figures of tests with several servers; each call adds a row to one table."""
 
     def __init__(self, node: pytest.Item) -> None:
         self._node = node
@@ -64,7 +64,7 @@ class ScaleOutFigures:
 
 
 class FiguresReport:
-    """A pytest plugin of the run's first process, which collects all figures."""
+    """A pytest plugin of the main process, which collects the figures of all tests."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -94,7 +94,7 @@ class FiguresReport:
 
 
 def scenarios(records: Sequence[Record]) -> list[str]:
-    """A Markdown table for each scenario, under its name."""
+    """Return a Markdown table for each scenario, below its name."""
     lines = []
     for scenario in sorted({record["scenario"] for record in records}):
         ours = sorted(
@@ -106,12 +106,12 @@ def scenarios(records: Sequence[Record]) -> list[str]:
 
 
 def one_table(records: Sequence[Record]) -> list[str]:
-    """A Markdown table of all records, in the order of their first columns."""
+    """Return one Markdown table of all records, sorted by their first columns."""
     return table(sorted(records, key=lambda record: list(record.values())[:3]))
 
 
 def table(records: Sequence[Record], omitted: Sequence[str] = ()) -> list[str]:
-    """The lines of a Markdown table, and an empty one."""
+    """Return the lines of a Markdown table, and an empty line."""
     names = dict.fromkeys(key for record in records for key in record)
     columns = [name for name in names if name not in omitted]
     rows = [
@@ -128,5 +128,5 @@ def table(records: Sequence[Record], omitted: Sequence[str] = ()) -> list[str]:
 
 
 def show(figure: object) -> str:
-    """A figure as text: seconds, which are floats, with two digits."""
+    """Return a figure as text; floats are seconds, and get two decimal places."""
     return f"{figure:.2f} s" if isinstance(figure, float) else str(figure)

@@ -1,4 +1,4 @@
-"""Rendered services with routes that go wrong, and the databases that they use."""
+"""Rendered services with additional routes for faults, and their databases."""
 
 import sqlite3
 from contextlib import ExitStack, closing
@@ -14,7 +14,7 @@ from support.variants import Variant
 
 ROUTES = Path(__file__).with_name("fault_routes.py.jinja")
 POOL_SIZE = 5
-"""Small, so that load meets its limit."""
+"""The size of the pool; it is small, so that the load reaches its limit."""
 
 CONNECTIONS = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity "
@@ -34,7 +34,7 @@ PORTS = {
 
 
 def add_routes(project: Path, variant: Variant) -> None:
-    """Render the routes into a variant's project, as its module ``faults``."""
+    """Render the additional routes as the module ``faults`` of a variant's project."""
     is_async = variant.answers["mode"] == "async"
     source = jinja2.Template(ROUTES.read_text(), trim_blocks=True).render(
         async_="async " if is_async else "",
@@ -47,17 +47,17 @@ def add_routes(project: Path, variant: Variant) -> None:
 
 @dataclass
 class Rendering:
-    """A variant's project, the services that run it, and their database."""
+    """The rendered project of a variant, its running services, and their database."""
 
     project: Path
     exits: ExitStack
     url: str
-    """Of the database, which ``create_database`` creates."""
+    """The URL of the database, which ``create_database`` creates."""
 
     def service(self, app: str = "faults:app", **settings: object) -> Service:
-        """A service with these settings, which does not run yet.
+        """Return a service with these settings, without starting it.
 
-        ``pool_size=2`` is the environment's ``DATABASE_POOL_SIZE=2``.
+        ``pool_size=2`` stands for ``DATABASE_POOL_SIZE=2`` in its environment.
         """
         settings = {"pool_size": POOL_SIZE} | settings
         environment = {f"DATABASE_{k.upper()}": str(v) for k, v in settings.items()}
@@ -68,7 +68,7 @@ class Rendering:
         return service
 
     def serve(self, app: str = "faults:app", **settings: object) -> Service:
-        """Create the database, and start a service that has made its tables there."""
+        """Create the database, start a service, and wait for its tables."""
         self.create_database()
         service = self.service(app, **settings)
         service.start()
@@ -76,7 +76,7 @@ class Rendering:
         return service
 
     def create_database(self) -> None:
-        """Create the database, which a file does not need."""
+        """Create the database, unless it is a file."""
         url = make_url(self.url or "sqlite://")
         if url.get_backend_name() != "sqlite":
             outside = url.set(database=maintenance_database(url.drivername))
@@ -84,11 +84,11 @@ class Rendering:
             create_database(server, str(url.database))
 
     def titles(self) -> set[str]:
-        """The titles of the notes that are in the database now."""
+        """Return the titles of the notes in the database."""
         return set(self.rows("SELECT title FROM notes"))
 
     def rows(self, statement: str) -> list[str]:
-        """The first column of what ``statement`` selects, past the service."""
+        """Execute ``statement`` directly; return the first column of its result."""
         if not self.url.startswith("sqlite"):
             return execute(self.url, statement)
         with closing(sqlite3.connect(self.project / "ledger.db")) as connection:

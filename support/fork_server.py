@@ -1,10 +1,10 @@
-"""Suites, type checks and services in children that have the libraries imported.
+"""Runs suites, type checks and services in child processes with imported libraries.
 
-To import FastAPI, SQLAlchemy and the rest takes longer than the suite of a rendered
-service. multiprocessing's fork server does it once (``preloaded.py``); each of them
-then runs in a child of its own, which inherits the imported libraries and nothing of
-the children before it. The tests themselves do not fork: under pytest-xdist they have
-threads, and forking a process with threads is unsafe.
+Importing FastAPI, SQLAlchemy and the other libraries takes longer than the suite of a
+rendered service. multiprocessing's fork server imports them once (``preloaded.py``) and
+forks a child for each suite, type check and service. A child inherits the imported
+libraries, and nothing from earlier children. The tests themselves do not fork: under
+pytest-xdist they have threads, and forking a process with threads is unsafe.
 """
 
 import ctypes
@@ -39,13 +39,13 @@ _context.set_forkserver_preload(["support.preloaded"])
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a child: of a suite, or of a type check."""
+    """The result of a suite or a type check in a child process."""
 
     status: int
-    """The exit code of pytest or mypy; negative, the signal that ended the child."""
+    """The exit code of pytest or mypy; if negative, the signal that ended the child."""
     output: str
     ended_after: float = 0.0
-    """The seconds after which the child was ended; 0 where it ended by itself."""
+    """The seconds after which the child was killed; 0 if it ended by itself."""
     tests: int = 0
     skipped: int = 0
     xfailed: int = 0
@@ -54,7 +54,7 @@ class Result:
     """The lines and branches of the package that did not run, by file."""
 
     def findings(self) -> list[str]:
-        """What is wrong with a suite."""
+        """What is wrong with the suite."""
         findings = []
         if self.ended_after:
             findings.append(f"the suite was ended after {self.ended_after:.0f} s")
@@ -73,7 +73,7 @@ class Result:
 
 
 def preload() -> None:
-    """Start the fork server, which imports the libraries while we do other things."""
+    """Start the fork server, which imports the libraries in the background."""
     here = Path.cwd()
     os.chdir(ROOT)  # where it finds the module to preload
     try:
@@ -88,20 +88,21 @@ def check_suite(
     environment: Mapping[str, str],
     limit: float = SUITE_LIMIT,
 ) -> Result:
-    """Run the suite of ``project``, and measure what of ``package`` it covers.
+    """Run the suite of ``project``, and measure its coverage of ``package``.
 
-    ``environment`` is added to this process's, cleaned. After ``limit`` seconds the
-    suite is ended.
+    ``environment`` is added to ``clean_environment()``. After ``limit`` seconds, the
+    suite is killed.
     """
     return run_in_child("run_suite", [package], project, environment, limit)
 
 
 def check_types(project: Path, cache: Path, python: str = "") -> list[str]:
-    """What mypy finds, as the project configures it; projects may share a cache.
+    """Return what mypy reports with the project's configuration.
 
-    With ``python``, as in "3.14", for that version and not for the running one.
+    Projects may share a cache. ``python`` is the version to check for, as in "3.14", if
+    it is not the running one.
     """
-    # Mypy takes a file of the same age and size for the one that it has seen.
+    # Mypy regards a file with the same time and size as unchanged.
     age = random.getrandbits(30)
     for path in project.rglob("*.py"):
         os.utime(path, (age, age))
@@ -117,7 +118,7 @@ def start_service(
 ) -> ForkServerProcess:
     """Start uvicorn in ``project``, as the leader of its process group.
 
-    Its environment is ``environment``, and it appends to ``log``.
+    It has the given ``environment`` and appends its output to ``log``.
     """
     preload()
     child = _context.Process(
@@ -136,8 +137,8 @@ def run_in_child(
 ) -> Result:
     """Call a function of ``suite_runner`` in the folder ``project``."""
     preload()
-    # PyMySQL loads the machine's certificates with every connection: 30 ms of CPU,
-    # for nothing here.
+    # PyMySQL would load the system's certificates for every connection, which takes
+    # 30 ms, although the tests do not use TLS.
     environment = {
         **clean_environment(),
         "SSL_CERT_FILE": os.devnull,
@@ -154,14 +155,14 @@ def run_in_child(
         assert child.pid
         ended = wait([answer, child.sentinel], timeout=limit)
         if not ended:
-            end_group(child.pid, signal.SIGABRT)  # which writes a traceback
+            end_group(child.pid, signal.SIGABRT)  # It writes a traceback.
             child.join(0.5)
         facts: dict[str, Any] = {"ended_after": 0.0 if ended else limit}
         with suppress(EOFError):
             if answer.poll():
                 facts |= answer.recv()
                 child.join()
-        end_group(child.pid, signal.SIGKILL)  # with what the child may have left
+        end_group(child.pid, signal.SIGKILL)  # with its descendants
         child.kill()  # It may not be the leader of a group yet.
         child.join()
         facts.setdefault("status", child.exitcode)
@@ -170,7 +171,7 @@ def run_in_child(
 
 
 def end_group(pid: int, signum: signal.Signals) -> None:
-    """Send a signal to the processes that the child ``pid`` leads."""
+    """Send a signal to the process group of the child ``pid``."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signum)
 
@@ -187,7 +188,7 @@ def child_main(
     start_anew(project, environment, output, answer.fileno())
     faulthandler.enable()
     sys.argv = ["pytest"]
-    sys.dont_write_bytecode = True  # the project is imported this once
+    sys.dont_write_bytecode = True  # The project is imported only once.
     status = 1
     try:
         answer.send(getattr(suite_runner, function)(*arguments))
@@ -203,8 +204,8 @@ def child_main(
 def service_main(
     options: Sequence[str], project: Path, environment: Mapping[str, str], log: Path
 ) -> None:
-    """Serve as `uvicorn` does with these options."""
-    tracker = resource_tracker.getfd()  # which uvicorn needs to start its workers
+    """Run `uvicorn` with these options."""
+    tracker = resource_tracker.getfd()  # Uvicorn needs it to start its workers.
     assert tracker
     start_anew(project, environment, log, tracker)
     sys.path.insert(0, str(project / "src"))
@@ -214,12 +215,12 @@ def service_main(
 def start_anew(
     project: Path, environment: Mapping[str, str], output: str | Path, kept: int
 ) -> None:
-    """Leave nothing of the tests in this process but the open file ``kept``."""
-    # With more open files, the fork server would not notice the end of the tests.
+    """Reset the state of this process, except for the open file ``kept``."""
+    # Other open files would hide the end of the tests from the fork server.
     os.closerange(3, kept)
     os.closerange(kept + 1, 256)
-    os.setsid()  # to be ended with its own children
-    if sys.platform == "linux":  # and with its parent, whatever ends that one
+    os.setsid()  # A process group of its own can be killed as a whole.
+    if sys.platform == "linux":  # The child ends with its parent.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for source, flags, targets in (
         (os.devnull, os.O_RDONLY, (0,)),

@@ -1,4 +1,4 @@
-"""The memory and the time that a command takes."""
+"""Measures the memory and the time that a command takes."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ sys.exit(done.returncode)
 def measure(
     command: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> tuple[float, float]:
-    """Run a command; the seconds it took, and its peak memory in MB."""
+    """Run a command; return the seconds it took, and its peak memory in MB."""
     begun = time.perf_counter()
     done = run([sys.executable, "-c", WRAPPER, *command], folder, environment)
     assert done.returncode == 0, done.stdout

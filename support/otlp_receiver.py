@@ -1,4 +1,4 @@
-"""A receiver of OpenTelemetry's protocol (OTLP) over HTTP, which keeps what it gets."""
+"""A receiver of OpenTelemetry's protocol (OTLP) over HTTP, which stores its data."""
 
 import gzip
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from support.processes import free_port
 
 
 class Receiver:
-    """Listens at ``url`` from ``with`` to its end; what it got stays."""
+    """Listens at ``url`` inside the ``with`` block, after which its data remain."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -27,7 +27,7 @@ class Receiver:
         self.traces: list[ExportTraceServiceRequest] = []
         self.metrics: list[ExportMetricsServiceRequest] = []
         self.raw = b""
-        """All bodies, without their compression."""
+        """All bodies, decompressed and concatenated."""
 
     def __enter__(self) -> Self:
         receiver = self
@@ -55,7 +55,7 @@ class Receiver:
         self._server.server_close()
 
     def keep(self, path: str, body: bytes) -> None:
-        """Decode a body by the path that it was sent to."""
+        """Decode and store a body according to the path that it was sent to."""
         self.raw += body
         if path == "/v1/traces":
             self.traces.append(ExportTraceServiceRequest.FromString(body))
@@ -64,7 +64,7 @@ class Receiver:
             self.metrics.append(ExportMetricsServiceRequest.FromString(body))
 
     def spans(self) -> list[Span]:
-        """All spans."""
+        """All received spans."""
         return [
             span
             for trace in self.traces
@@ -82,7 +82,7 @@ class Receiver:
         ]
 
     def points(self, name: str) -> Iterator[tuple[dict[str, Any], Any]]:
-        """The points of a metric, with their attributes, in the order they came."""
+        """Return the points of a metric, with attributes, in the order of arrival."""
         for message in self.metrics:
             for resource in message.resource_metrics:
                 for scope in resource.scope_metrics:
@@ -94,10 +94,10 @@ class Receiver:
 
 
 def attributes(pairs: Any) -> dict[str, Any]:
-    """Attributes as a dictionary."""
+    """Return attributes as a dictionary."""
     return {pair.key: value(pair) for pair in pairs}
 
 
 def value(pair: KeyValue) -> Any:
-    """The value of an attribute."""
+    """Return the value of an attribute."""
     return getattr(pair.value, str(pair.value.WhichOneof("value")))

@@ -1,4 +1,4 @@
-"""What is checked of a page beyond its commands: load, memory, several clients."""
+"""Checks of pages beyond their commands: load, memory, and concurrent clients."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ CLIENTS = 8
 
 
 def migrate_under_load(reader: Reader, page: Path) -> None:
-    """Clients use the old and the new versions; the table has a million rows."""
+    """Follow the page while clients use the service; the table has a million rows."""
     url = reader.environment["DATABASE_URL"]
     fill = (
         "INSERT INTO users (email, name) "
@@ -41,7 +41,7 @@ def migrate_under_load(reader: Reader, page: Path) -> None:
 
 
 def measure_memory(reader: Reader, page: Path) -> None:
-    """The memory of the scripts does not grow with the number of rows."""
+    """Check that the memory of the scripts does not grow with the number of rows."""
     reader.read(page)
     lines = (reader.folder / "users.csv").read_text().splitlines(keepends=True)
     (reader.folder / "few.csv").write_text("".join(lines[:101]))
@@ -59,7 +59,7 @@ def measure_memory(reader: Reader, page: Path) -> None:
 
 @contextmanager
 def served(reader: Reader) -> Iterator[httpx2.Client]:
-    """Start the service; a client of it, with a user and its post."""
+    """Start the service and create a user and a post; yield a client."""
     reader.start("uv run fastapi run")
     url = f"http://{reader.here(ADDRESS)}"
     with httpx2.Client(base_url=url, timeout=60) as client:
@@ -71,13 +71,13 @@ def served(reader: Reader) -> Iterator[httpx2.Client]:
 
 
 def at_once(request: Callable[[int], httpx2.Response]) -> list[httpx2.Response]:
-    """The responses to requests that are sent at the same time."""
+    """Return the responses to requests that are sent at the same time."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         return list(clients.map(request, range(CLIENTS)))
 
 
 def change_at_once(reader: Reader, page: Path) -> None:
-    """Of several changes of the same version, one succeeds."""
+    """Check that one of several changes to the same version succeeds."""
     reader.read(page)
     with served(reader) as client:
         [post] = client.get("/posts").json()
@@ -95,7 +95,7 @@ def change_at_once(reader: Reader, page: Path) -> None:
 
 
 def repeat_at_once(reader: Reader, page: Path) -> None:
-    """Requests with the same key have one effect and one response."""
+    """Check that requests with the same key have one effect and one response."""
     reader.read(page)
     with served(reader) as client:
         [post] = client.get("/posts").json()
@@ -113,7 +113,7 @@ def repeat_at_once(reader: Reader, page: Path) -> None:
 
 
 def send_at_once(reader: Reader, page: Path) -> None:
-    """Several workers send each message once."""
+    """Check that several workers send each message once."""
     reader.read(page)
     url = reader.environment["DATABASE_URL"]
     fill = (
@@ -142,4 +142,4 @@ CHECKS: Mapping[str, Callable[[Reader, Path], None]] = {
     "how-to/migrations.md": migrate_under_load,
     "how-to/outbox.md": send_at_once,
 }
-"""Reads a page whose service is on PostgreSQL, and checks what it promises."""
+"""The pages with a service on PostgreSQL, and how to follow and check each of them."""

@@ -1,4 +1,4 @@
-"""The documentation's pages, and a reader who does what they say."""
+"""The pages of the documentation, and a reader that follows them."""
 
 import os
 import re
@@ -18,50 +18,50 @@ FENCE = re.compile(
 SERVER = re.compile(r"\buv run fastapi (dev|run)\b")
 ADDRESS = "127.0.0.1:8000"
 TIMEOUT = 20.0
-"""Seconds to wait for a server to start, or to load what was changed."""
+"""The seconds to wait for a server to start or to reload."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page."""
+    """A fenced code block of a page."""
 
     language: str
     title: str
-    """The file that the block is, or "" for none."""
+    """The path of the file that the block creates or changes, or ""."""
     text: str
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page, in their order."""
+    """Return the code blocks of a page, in their order."""
     return [Block(*found) for found in FENCE.findall(page.read_text())]
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """The commands of a console, each with what it is shown to print."""
+    """Return the commands of a console block, each with the output that it shows."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield command, output.strip()
 
 
 def shows(expected: str, printed: str) -> bool:
-    """Whether ``expected``, with "…" for whatever there is, was printed."""
+    """Return whether ``expected`` was printed, where "…" matches anything."""
     pattern = ".*".join(map(re.escape, expected.split("…")))
     return re.search(pattern, printed, re.DOTALL) is not None
 
 
 class Reader:
-    """Does what pages say, in ``folder``: commands, new files, and changes to files.
+    """Follows pages in ``folder``: runs commands, creates files, and changes files.
 
-    `uvx` and `uv run` run what is installed here (true environments are those of
-    test_samples.py), and a service has a port of its own. AssertionError where
-    something is not as the page has it.
+    `uvx` and `uv run` use the packages of this environment (test_samples.py tests real
+    ones), and each service gets a free port. Raises AssertionError if something differs
+    from what the page says.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        """Where the reader is; ``cd`` changes it."""
+        """The current folder; ``cd`` changes it."""
         self.stands_for = {ADDRESS: f"127.0.0.1:{free_port()}"}
-        """What is meant on this machine by a text of the page."""
+        """Replacements, on this machine, for texts of the page."""
         tools = folder / ".tools"
         tools.mkdir()
         run_it = f'PATH="{SCRIPTS}:$PATH" exec "$@"'
@@ -94,12 +94,12 @@ class Reader:
         self.stop()
 
     def read(self, page: Path) -> None:
-        """Do what a page says, to its end."""
+        """Follow a page to its end."""
         for block in blocks(page):
             self.follow(block)
 
     def follow(self, block: Block) -> None:
-        """Do what a block says."""
+        """Run the commands of a block, or create or change its file."""
         match block.language:
             case "console":
                 for command, output in commands(block):
@@ -111,13 +111,13 @@ class Reader:
                 (self.folder / block.title).write_text(text)
 
     def here(self, text: str) -> str:
-        """A text of the page, as it is meant on this machine."""
+        """Return a text of the page with the addresses and paths of this machine."""
         for there, here in self.stands_for.items():
             text = text.replace(there, here)
         return text
 
     def change(self, file: Path, diff: str) -> None:
-        """Apply a diff without numbers of lines: what it changes is there once."""
+        """Apply a diff without line numbers; the lines to change must occur once."""
         old, new = (
             "".join(line[1:] for line in diff.splitlines(True) if line[0] in signs)
             for signs in (" -", " +")
@@ -127,7 +127,7 @@ class Reader:
         file.write_text(text.replace(old, new))
 
     def type(self, command: str, output: str = "") -> str:
-        """Run a command, and compare what it prints; return that."""
+        """Run a command, compare its output with the page, and return it."""
         words = command.split()
         if words[0] == "cd":
             self.folder /= words[1]
@@ -143,7 +143,7 @@ class Reader:
         return printed
 
     def run(self, command: str) -> str:
-        """Run a command to its end; a service that is loading is asked again."""
+        """Run a command to its end; repeat it while the service is still loading."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             done = run(
@@ -159,7 +159,7 @@ class Reader:
         return done.stdout
 
     def start(self, command: str) -> None:
-        """Start a service, in place of the one that may run, and wait until it does."""
+        """Start a service, instead of a running one, and wait until it is up."""
         self.stop()
         host, _, port = self.stands_for[ADDRESS].partition(":")
         in_shell = ["bash", "-c", f"{self.here(command)} --port {port}"]

@@ -1,6 +1,6 @@
-"""Imports what rendered services and their checks import, for the fork server.
+"""Imports the libraries of rendered services and of their checks, for the fork server.
 
-A module that is missing here makes a run slower, not wrong.
+A module that is missing here only makes a run slower.
 """
 
 import gc
@@ -39,4 +39,4 @@ for module in MODULES:
         importlib.import_module(module)
 
 gc.collect()
-gc.freeze()  # keeps the children from copying memory that they do not change
+gc.freeze()  # Children then do not copy memory that they do not change.

@@ -1,4 +1,4 @@
-"""Processes: those that run to their end, those that serve, and Git's and Copier's."""
+"""Runs commands, servers, Git and Copier in processes."""
 
 import os
 import random
@@ -17,11 +17,11 @@ from subprocess import CompletedProcess
 import psutil
 
 SCRIPTS = Path(sys.executable).parent
-"""The folder of the programs that the dependencies bring along."""
+"""The folder of the programs that the dependencies install."""
 
 COPIER = [sys.executable, "-m", "copier"]
 
-# Variables that would reach into a rendered service: its settings, those of pytest and
+# Variables that would affect a rendered service: its settings, those of pytest and
 # coverage, and those of the virtual environment that the tests run in.
 OURS = re.compile(
     "DATABASE_|TEST_|PYTEST_|COV_|COVERAGE_|VIRTUAL_ENV|UV_PROJECT|UV_RUN|PYTHON"
@@ -29,7 +29,7 @@ OURS = re.compile(
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without the variables ``OURS``."""
+    """Return the environment of this process without the variables in ``OURS``."""
     return {key: value for key, value in os.environ.items() if not OURS.match(key)}
 
 
@@ -38,7 +38,7 @@ def run(
     folder: Path,
     environment: Mapping[str, str] | None = None,
 ) -> CompletedProcess[str]:
-    """Run a command in ``folder``; its output and its errors are in ``stdout``."""
+    """Run a command in ``folder``; its ``stdout`` contains its errors, too."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -57,7 +57,7 @@ def start(
     environment: Mapping[str, str],
     log: Path,
 ) -> subprocess.Popen[bytes]:
-    """Start a command in ``folder`` that appends to ``log``; ``kill`` ends it."""
+    """Start a command in ``folder``, with its output in ``log``; ``kill`` ends it."""
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
@@ -71,14 +71,14 @@ def start(
 
 
 def kill(process: subprocess.Popen[bytes] | None) -> None:
-    """End what ``start`` has started, and its children, if it still runs."""
+    """End a process from ``start`` and its children, if it still runs."""
     if process and process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def kill_tree(pid: int) -> None:
-    """Kill the process ``pid`` and its descendants, and wait until they are dead."""
+    """Kill the process ``pid`` and its descendants, and wait for their end."""
     try:
         root = psutil.Process(pid)
         processes = [root, *root.children(recursive=True)]
@@ -92,7 +92,7 @@ def kill_tree(pid: int) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether the process runs; one that only waits for its parent does not."""
+    """Return whether the process runs and is not a zombie."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -100,16 +100,16 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def free_port() -> int:
-    """A free TCP port on loopback; see ``reserve_port``."""
+    """Return a free TCP port on loopback; see ``reserve_port``."""
     with reserve_port() as reserved:
         return int(reserved.getsockname()[1])
 
 
 def reserve_port() -> socket.socket:
-    """A socket that keeps a free TCP port on loopback from others, until it is closed.
+    """Return a socket that reserves a free TCP port on loopback until it is closed.
 
-    It lies below the ports that the kernel hands to clients: a client that retries
-    on a stopped server's port could else be connected to itself.
+    The port is below the range of ephemeral ports: otherwise, a client that retries to
+    connect to a stopped server could connect to itself.
     """
     while True:
         reserved = socket.socket()
@@ -122,7 +122,7 @@ def reserve_port() -> socket.socket:
 
 
 def uv() -> str:
-    """The path of uv: the one that runs us, or the one on the PATH."""
+    """Return the path of the uv that runs the tests, or of the one on the PATH."""
     found = os.environ.get("UV") or shutil.which("uv")
     if not found:
         raise FileNotFoundError("uv is missing; run the tests with `uv run pytest`")
@@ -142,7 +142,7 @@ def copier(*arguments: object, cwd: Path) -> CompletedProcess[str]:
 
 
 def git(folder: Path, *arguments: str | Path) -> str:
-    """Run git in ``folder``; what it printed. Raises CalledProcessError."""
+    """Run git in ``folder``; return its output. Raises CalledProcessError."""
     return subprocess.run(
         ["git", "-c", "user.name=User", "-c", "user.email=user@localhost", *arguments],
         cwd=folder,
@@ -154,7 +154,7 @@ def git(folder: Path, *arguments: str | Path) -> str:
 
 
 def commit(folder: Path, message: str = "All of it") -> None:
-    """Commit all that is in ``folder``, to a repository that is made if need be."""
+    """Commit all files in ``folder``; create a repository if there is none."""
     if not (folder / ".git").exists():
         git(folder, "init", "--quiet")
     git(folder, "add", "--all")
@@ -162,7 +162,7 @@ def commit(folder: Path, message: str = "All of it") -> None:
 
 
 def wait_for(condition: Callable[[], object], timeout: float = 30) -> None:
-    """Wait until ``condition`` returns something true, but no longer than seconds."""
+    """Wait until ``condition`` returns true, for at most ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited for {timeout} s"

@@ -1,4 +1,4 @@
-"""A TCP proxy before database servers, which counts connections and round trips."""
+"""A TCP proxy for database servers, which counts connections and round trips."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -8,13 +8,13 @@ from typing import Any, Self
 
 
 class Proxy:
-    """Passes on what clients and a server send each other.
+    """Forwards data between clients and a server.
 
     A new connection goes to the first port of ``targets`` that accepts it, and is
     closed if none does. ``targets`` may change at any time.
 
-    Data from a client that follows data from the server is one more round trip,
-    however many messages it holds: that is how often the client waits.
+    Data from a client after data from the server counts as one round trip, however many
+    messages it contains, because the client waits once.
     """
 
     def __init__(self, targets: Sequence[int]) -> None:
@@ -72,14 +72,14 @@ class Proxy:
         passing = asyncio.gather(ask(), answer(), return_exceptions=True)
         self._passing.add(passing)
         self._clients.add(writer)
-        await passing  # Without exceptions: services and servers are killed.
+        await passing  # Exceptions are expected: services and servers are killed.
         self._clients.discard(writer)
         self._passing.discard(passing)
 
 
 @contextmanager
 def running_proxy(targets: Sequence[int]) -> Iterator[Proxy]:
-    """A proxy that runs in a thread, until the end of the ``with`` statement."""
+    """Run a proxy in a thread until the end of the ``with`` block."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever)
     thread.start()

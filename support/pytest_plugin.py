@@ -1,7 +1,7 @@
-"""What a run of the tests does beside the tests: options, samples, servers, summaries.
+"""The pytest plugin of this repository: options, samples, servers and summaries.
 
-The run's first process lists the samples of variants and starts the servers;
-pytest-xdist's workers are told of both.
+The main process lists the samples of variants and starts the servers, and passes both
+on to pytest-xdist's workers.
 """
 
 import json
@@ -23,7 +23,7 @@ from support.shared_servers import EXITS, SERVERS, SharedServers, servers_of
 from support.template import ROOT
 from support.variants import BACKENDS, Variant
 
-ROOM_NEEDED = 4 << 30  # bytes free in memory, most of them for fresh environments
+ROOM_NEEDED = 4 << 30  # Bytes of free memory, most of them for fresh environments.
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Of the folders that tests make and remove, each takes milliseconds on a disk.
+    # On a disk, each folder that a test creates and removes takes milliseconds.
     tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir(ROOM_NEEDED))
     remember_compiled_templates()
     skip_executable_bits()
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist of the samples and the servers."""
+    """Pass the samples and the servers on to a worker of pytest-xdist."""
     samples, servers = samples_of(node.config), servers_of(node.config)
     told = {
         "servers": asdict(servers),
@@ -64,10 +64,10 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Three workers on two cores, as many tests wait; none for a single variant.
+    """Return three workers for two cores, as many tests wait, or none for one variant.
 
-    Workers take seconds to start. The libraries that a variant, selected by its id,
-    needs are loaded while we list the variants.
+    Workers take seconds to start. For a variant that is selected by its id, the
+    libraries are imported while the variants are listed.
     """
     keyword = config.option.keyword
     if keyword.startswith(tuple(BACKENDS)) and keyword.count("-") > 3:
@@ -79,7 +79,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test for each of the samples that its argument stands for."""
+    """Parametrise a test with the samples that the name of its argument stands for."""
     samples = samples_of(metafunc.config)
     for argument in metafunc.fixturenames:
         if argument == "change":

@@ -1,4 +1,4 @@
-"""The Pythons of this machine that a rendered service can run on."""
+"""The Python interpreters on this machine that can run a rendered service."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from support.processes import run
 
-OLDEST = 11  # the minor version of the oldest Python that is supported
+OLDEST = 11  # The minor version of the oldest supported Python.
 
 
 def find_pythons() -> dict[str, str]:
-    """An interpreter for each minor version from ``OLDEST`` up, as {"3.11": path}."""
+    """Return an interpreter for each supported minor version, as {"3.11": path}."""
     pythons = {".".join(map(str, sys.version_info[:2])): sys.executable}
     for minor in range(OLDEST, OLDEST + 20):
         version = f"3.{minor}"
@@ -23,9 +23,9 @@ def find_pythons() -> dict[str, str]:
 
 
 def interpreters(version: str) -> Iterator[str]:
-    """Where a Python may be: with pyenv, with uv, on the PATH.
+    """Yield the paths where pyenv, uv or the PATH may have an interpreter.
 
-    `uv python list` knows the same ones, but takes a second where there is pyenv.
+    `uv python list` finds the same ones, but takes a second if pyenv is installed.
     """
     home = Path.home()
     pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"), "versions")
@@ -37,7 +37,7 @@ def interpreters(version: str) -> Iterator[str]:
 
 
 def is_usable(interpreter: str, version: str) -> bool:
-    """Whether it is a released Python of that version, with what a service needs."""
+    """Return whether this is a released Python of the version, with ssl and sqlite3."""
     asked = """if True:
         import sqlite3, ssl, sys
         if sys.version_info.releaselevel == "final":
@@ -47,5 +47,5 @@ def is_usable(interpreter: str, version: str) -> bool:
 
 
 def is_newer(python: str) -> bool:
-    """Whether a version, as in "3.14", is newer than the Python that runs the tests."""
+    """Return whether a version such as "3.14" is newer than the running Python."""
     return tuple(map(int, python.split("."))) > sys.version_info[:2]

@@ -1,4 +1,4 @@
-"""The template's questions, and what they are answered with."""
+"""The questions of the template, and their answers."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -14,31 +14,31 @@ QUESTIONS = {name: value for name, value in CONFIG.items() if not name.startswit
 
 
 def converse(data: dict[str, Any], folder: str = "my-service") -> Conversation:
-    """Answer with ``data``, and with the defaults, for a service in ``folder``."""
+    """Answer the questions for a service in ``folder`` with ``data`` and defaults."""
     assert data.keys() <= QUESTIONS.keys(), "Copier would ignore unknown names"
-    # Nothing is written there.
+    # Nothing is written to this folder.
     return answer_questions(questions_only(), data, Path(gettempdir(), "none", folder))
 
 
 def answer(**data: object) -> dict[str, Any]:
-    """The value of every question and fact."""
+    """Return the values of all questions and facts."""
     return converse(data).values
 
 
 def asked(**data: object) -> list[str]:
-    """The names of the questions asked, in order."""
+    """Return the names of the questions that are asked, in order."""
     hidden = converse(data).hidden
     return [name for name in QUESTIONS if name not in hidden]
 
 
 @cache
 def macros(name: str) -> Any:
-    """The macros of a file in ``includes``, to be called from Python."""
+    """Return the macros of a file in ``includes/``, which Python can call."""
     return converse({}).environment.get_template(f"includes/{name}.jinja").module
 
 
 def static_choices(question: Mapping[str, Any]) -> list[Any]:
-    """The choices as they stand in ``copier.yml``: none if they are computed."""
+    """Return the choices in ``copier.yml``, or none if they are computed."""
     choices = question.get("choices", [])
     if isinstance(choices, dict):
         choices = choices.values()

@@ -1,4 +1,4 @@
-"""A reader who deploys new versions of a service while clients use it."""
+"""A reader of a page that deploys new versions of a service while clients use it."""
 
 import itertools
 import subprocess
@@ -14,11 +14,11 @@ from support.processes import free_port, kill, start, wait_for
 
 CLIENTS = 2
 DRAIN = 0.5
-"""Seconds between the last request to an instance and its SIGTERM."""
+"""The seconds between the last request to an instance and its SIGTERM."""
 
 
 class RollingReader(Reader):
-    """A reader whose `uv run fastapi run` replaces the running instance, as proxies do.
+    """A reader whose `uv run fastapi run` replaces the running instance behind a proxy.
 
     From ``begin_load`` to ``end_load``, clients create, read and change users.
     """
@@ -40,7 +40,7 @@ class RollingReader(Reader):
         super().__exit__()
 
     def start(self, command: str) -> None:
-        """Start an instance, direct the clients to it, and end the one before."""
+        """Start an instance, direct the clients to it, and stop the previous one."""
         old, port = self._instance, free_port()
         url = f"http://127.0.0.1:{port}"
         in_shell = ["bash", "-c", f"exec {command} --port {port}"]
@@ -75,7 +75,7 @@ class RollingReader(Reader):
             path = f"/users/{user.json()['id']}"
             read = client.get(path)
             changed = client.patch(path, json={"email": f"x{email}"})
-            # An old row: the backfill may hold its lock.
+            # This is an old row, which the backfill may have locked.
             old = client.patch("/users/1", json={"name": email})
         except (httpx2.HTTPError, KeyError, ValueError) as error:
             self.failures.append(repr(error))
@@ -88,7 +88,7 @@ class RollingReader(Reader):
 
 
 def is_ready(url: str) -> bool:
-    """Whether the service at ``url`` answers that it is ready."""
+    """Return whether the service at ``url`` is ready."""
     with suppress(httpx2.TransportError):
         return httpx2.get(f"{url}/health/ready", timeout=5).status_code == 200
     return False

@@ -1,4 +1,4 @@
-"""What a run did with the rendered services, in a few lines at its end."""
+"""The summary at the end of a run: the number of services, tests and so on."""
 
 from collections import Counter, defaultdict
 
@@ -6,14 +6,14 @@ import pytest
 
 
 class Summary:
-    """A pytest plugin of the run's first process, which adds up what tests count.
+    """A pytest plugin of the main process, which adds up the counts of the tests.
 
-    A test puts its numbers into its ``user_properties``, under "counts".
+    A test stores its counts in its ``user_properties``, under "counts".
     """
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """By the name of the test, without its parameters."""
+        """The counts by the name of the test, without its parameters."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":

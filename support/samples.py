@@ -1,7 +1,8 @@
 """The variants and samples of variants that tests are parametrised with.
 
-The variants are the full product of the database layer's questions. For what does not
-span them, pairs of answers suffice: every two that can occur together do in one sample.
+The variants are the full product of the answers that shape the database layer. For all
+other answers, a pairwise sample suffices: every two answers that are possible together
+occur together in at least one service.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,16 +38,16 @@ RENDERED = (
     *("variant", "url_sample", "tuning_sample", "telemetry_sample", "fresh_sample"),
     "lowest_sample",
 )
-"""The arguments of tests that render a service; the others are for fault tests."""
+"""The arguments of tests that render a service; the fault tests use the others."""
 
-# For an async and a sync driver in turn: every two of mode, pool and policy together.
+# Alternated between an async and a sync driver, these cover all pairs of answers.
 PAIRED_POOLS = [
     *(("queue", "request"), ("null", "explicit")),
     *(("null", "explicit"), ("queue", "request")),
     *(("queue", "explicit"), ("null", "request")),
 ]
 
-# To ask the template about a form of a URL before there is a server.
+# Values for the form of a URL, to ask the template about it before a server runs.
 SOMEWHERE = {
     "user": "app",
     "host": "localhost",
@@ -58,7 +59,7 @@ SOMEWHERE = {
 
 
 def samples_of(config: pytest.Config) -> Samples:
-    """The variants that each argument of a test stands for, listed once in a run."""
+    """Return the variants for each argument of a test, listed once per run."""
     if SAMPLES not in config.stash:
         questionnaire = Questionnaire(questions_only())
         config.stash[SAMPLES] = all_samples(questionnaire, list(find_pythons()))
@@ -66,7 +67,7 @@ def samples_of(config: pytest.Config) -> Samples:
 
 
 def all_samples(questionnaire: Questionnaire, pythons: Sequence[str]) -> Samples:
-    """The variants that each argument of a test stands for."""
+    """Return the variants for each argument of a test."""
     sampler = Sampler(questionnaire)
     variants = list(all_variants(questionnaire))
     fresh = list(sampler.fresh_samples(variants, pythons))
@@ -91,9 +92,9 @@ class Sampler:
         self._choices = cache(lambda name: all_choices(questionnaire, name))
 
     def url_samples(self) -> Iterator[Variant]:
-        """Every form of a URL, paired with what depends on it.
+        """Yield every form of a URL, paired with the answers that may depend on it.
 
-        ``database_url`` is the form, yet to be filled in.
+        ``database_url`` is the form, which the test fills in.
         """
         backends = {form: name for name, forms in URL_FORMS.items() for form in forms}
         urls = {form: URL_FORMS[name][form] for form, name in backends.items()}
@@ -121,9 +122,9 @@ class Sampler:
             yield self._sample(f"url-{form}", backends[form], urls[form], row)
 
     def tuning_samples(self) -> Iterator[Variant]:
-        """The numbers, the ping and the Python, paired with what might depend on them.
+        """Yield numbers, pings and Pythons, paired with answers that may depend on them.
 
-        Each row of pairs is a sample of one backend.
+        Each row of pairs is a sample on one backend.
         """
         names = ["mode", "transaction", "alembic", "example", *SAMPLED]
         values = {name: self._choices(name) for name in names} | NUMBERS
@@ -141,10 +142,10 @@ class Sampler:
     def fresh_samples(
         self, variants: Sequence[Variant], pythons: Sequence[str]
     ) -> Iterator[Variant]:
-        """A variant of every backend, mode and driver, each on a Python in turn.
+        """Yield a variant of every backend, mode and driver; the Pythons alternate.
 
-        The rest of the answers is as different as can be, and the service is made for
-        that Python and newer ones.
+        All other answers vary as much as possible. The service supports the Python of
+        the sample and newer ones.
         """
 
         def layer(variant: Variant) -> tuple[Any, ...]:
@@ -165,7 +166,7 @@ class Sampler:
     def _sample(
         self, name: str, backend: str, url: str, row: Mapping[str, Any]
     ) -> Variant:
-        """The answers in ``row``, as far as they are asked for with this URL."""
+        """Return a variant with the answers in ``row`` that are asked for with this URL."""
         given = {"database_url": url.format(**SOMEWHERE)}
         questions = self._questionnaire.questions
         wanted = {name: [row[name]] for name in questions if name in row}
@@ -176,7 +177,7 @@ class Sampler:
 
 
 def telemetry_samples(variants: Sequence[Variant]) -> Iterator[Variant]:
-    """Every driver with telemetry, with the pools and the policies in turn."""
+    """Yield every driver with telemetry; pools and transaction policies alternate."""
     drivers = [each for each in variants if is_queue_and_request(each)]
     for number, driver in enumerate(drivers):
         policy = PAIRED_POOLS[number % len(PAIRED_POOLS)]
@@ -186,12 +187,13 @@ def telemetry_samples(variants: Sequence[Variant]) -> Iterator[Variant]:
 
 
 def fault_samples(variants: Sequence[Variant]) -> Samples:
-    """Services to run during faults: with a pool, and without Alembic.
+    """Return the services of the fault tests: with a pool, and without Alembic.
 
-    Every driver is tried where connections and load are at fault; one for each backend
-    and mode (``mode_driver``) or for each backend (``sampled_driver``) where drivers
-    make no difference. Some tests try both pools and both transaction policies:
-    ``sampled_pooled_driver`` has every two of backend, mode, pool and policy together.
+    Faults of connections and load are tested with every driver. If drivers make no
+    difference, one is tested for each backend and mode (``mode_driver``) or for each
+    backend (``sampled_driver``). Some tests use both pools and both transaction
+    policies: in ``sampled_pooled_driver``, all pairs of backend, mode, pool and policy
+    occur.
     """
     drivers = [
         replace(variant, id=driver_id(variant))
@@ -233,7 +235,7 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
 
 
 def is_queue_and_request(variant: Variant) -> bool:
-    """Whether this is the one variant of its driver that most faults are tried on."""
+    """Return whether this is the variant of its driver that most fault tests use."""
     usual = {
         "pool": "queue",
         "transaction": "request",
@@ -244,12 +246,12 @@ def is_queue_and_request(variant: Variant) -> bool:
 
 
 def driver_id(variant: Variant) -> str:
-    """The backend, the mode and the driver, as in "postgresql-async-asyncpg"."""
+    """Return the backend, the mode and the driver, as in "postgresql-async-asyncpg"."""
     return variant.id.partition("-request")[0].removesuffix("-queue")
 
 
 def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Variant]:
-    """Each driver with each of the pools, the transaction policies in turn."""
+    """Yield each driver with each of the pools; the transaction policies alternate."""
     policies = cycle(["request", "explicit", "explicit", "request"][: 2 * len(pools)])
     for driver in drivers:
         for pool, policy in zip(pools, policies, strict=False):
@@ -257,13 +259,13 @@ def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Var
 
 
 def with_paired_pools(drivers: Sequence[Variant]) -> Iterator[Variant]:
-    """Each driver with a pool and a policy; see ``PAIRED_POOLS``."""
+    """Yield each driver with one pool and one policy; see ``PAIRED_POOLS``."""
     for number, driver in enumerate(drivers):
         yield with_pool(driver, *PAIRED_POOLS[number % len(PAIRED_POOLS)])
 
 
 def with_answers(driver: Variant, **answers: Any) -> Variant:
-    """The driver with other answers, which its id does not name."""
+    """Return the driver with additional answers, which its id does not name."""
     return replace(driver, answers=dict(driver.answers) | answers)
 
 
@@ -276,7 +278,7 @@ def pairs(
     axes: Mapping[str, Sequence[Any]],
     is_possible: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Iterator[Mapping[str, Any]]:
-    """Rows in which every two values that are possible together occur together."""
+    """Yield rows in which all possible pairs of values occur."""
     names = list(axes)
 
     def check(values: Sequence[Any]) -> bool:

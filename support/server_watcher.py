@@ -1,4 +1,4 @@
-"""Clean up after a database server, however its owner ends.
+"""Cleans up after a database server, however its owner ends.
 
 Usage: ``python -m support.server_watcher <directory>``, with a pipe as standard input.
 The pipe closes when its owner closes it or is killed. Then the process whose id is in
@@ -27,7 +27,7 @@ def end_tree(pid: int) -> None:
         server = psutil.Process(pid)
         for process in [*server.children(recursive=True), server]:
             with suppress(psutil.NoSuchProcess):
-                process.resume()  # it may be frozen
+                process.resume()  # It may be frozen.
         server.send_signal(
             signal.SIGQUIT if server.name() == "postgres" else signal.SIGTERM
         )
@@ -38,7 +38,7 @@ def end_tree(pid: int) -> None:
 
 
 def main(directory: Path) -> None:
-    sys.stdin.read()  # returns when the pipe closes
+    sys.stdin.read()  # This returns when the pipe closes.
     pid_file = directory / "server.pid"
     if pid_file.exists():
         end_tree(int(pid_file.read_text()))

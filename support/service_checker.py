@@ -1,4 +1,4 @@
-"""Checks all that we promise of a rendered service: files, style, types, suite."""
+"""Checks a rendered service: its files, style, types, suite and coverage."""
 
 import ast
 import json
@@ -22,17 +22,17 @@ from support.pythons import is_newer
 from support.shared_servers import SharedServers
 from support.variants import SERVER_BACKENDS
 
-# GitHub's workflows have `${{ }}` of their own.
+# GitHub's workflows contain `${{ }}`.
 JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#")
 
 
 @dataclass
 class ServiceChecker:
-    """Renders a service and checks all of it: files, style, types, suite, coverage.
+    """Renders a service and checks its files, style, types, suite and coverage.
 
-    ``check_all`` does it with the backend and the answers. The test fails with
-    everything that was found wrong, or is skipped where the backend has no server.
-    Tests that check less call the steps one by one, within ``database``.
+    ``check_all`` does so for a backend and answers. The test fails with all findings,
+    or is skipped if the backend has no server. Tests that check less call the steps one
+    by one, inside ``database``.
     """
 
     copier: CopierFixture
@@ -42,13 +42,13 @@ class ServiceChecker:
     node: pytest.Item
     findings: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    """What the summary of the run adds up."""
+    """The counts for the summary of the run."""
 
     def __post_init__(self) -> None:
         self.node.user_properties.append(("counts", self.counts))
 
     def check_all(self, backend: str, answers: Answers) -> None:
-        """Check what is rendered from ``answers``."""
+        """Check the service that is rendered from ``answers``."""
         with self.database(backend) as url:
             project = self.render(answers)
             self.check_style(project)
@@ -57,11 +57,11 @@ class ServiceChecker:
 
     @contextmanager
     def database(self, backend: str) -> Iterator[str]:
-        """A new database: its URL, or "" for a backend that has no server.
+        """Create a database; yield its URL, or "" for a backend without a server.
 
-        Afterwards the database has to be as empty as before, and the only one whose
-        name begins like its own; it is dropped. If that, or anything else, was found
-        wrong, the test fails.
+        At the end, the database must be empty, and no other one may have a name that
+        begins with its name. The test fails if that, or anything else, was wrong. The
+        database is dropped.
         """
         if backend in SERVER_BACKENDS:
             url = create_database(
@@ -78,7 +78,7 @@ class ServiceChecker:
 
     def render(self, answers: Answers) -> CopierProject:
         """Render a service, and check its files."""
-        messages = StringIO()  # which nobody wants to read in a report
+        messages = StringIO()  # They would clutter the report.
         with redirect_stdout(messages), redirect_stderr(messages):
             project = self.copier.copy(self.folder / "service", **answers)
         self.counts["services"] = 1
@@ -90,13 +90,13 @@ class ServiceChecker:
         self.findings += check_style(project.path)
 
     def check_types(self, project: CopierProject) -> None:
-        """Check the types, for the oldest Python that the service is made for."""
+        """Check the types for the oldest Python that the service supports."""
         oldest = project.answers.get("python_min", "3.11")
         python = oldest if is_newer(oldest) else ""
         self.findings += fork_server.check_types(project.path, self.mypy_cache, python)
 
     def run_suite(self, project: CopierProject, environment: Mapping[str, str]) -> None:
-        """Run the suite in ``environment``: it passes, covers all, leaves no file."""
+        """Run the suite: it must pass, cover all code, and leave no file behind."""
         before = list_files(project.path)
         result = fork_server.check_suite(
             project.path, project.answers["package_name"], environment
@@ -107,7 +107,7 @@ class ServiceChecker:
         self.findings += [f"the suite left a file: {path}" for path in left]
 
     def fail(self) -> None:
-        """Fail the test with its findings, and with how to look into them."""
+        """Fail the test with its findings, and with the way to reproduce them."""
         id_ = self.node.name.partition("[")[2].rstrip("]") or self.node.name
         folder = self.folder / "service"
         hints = ["", f"rendered: {folder}", f"again:    uv run pytest -k '{id_}'"]
@@ -115,9 +115,9 @@ class ServiceChecker:
 
 
 def check_files(project: Path) -> list[str]:
-    """No Jinja is left over, what has a syntax parses, and no line is ragged.
+    """Return findings in the files: leftover Jinja, invalid syntax, stray white space.
 
-    Whether the Python files parse is for ruff to say: they may be for a newer Python.
+    Ruff checks the syntax of the Python files, which may be that of a newer Python.
     """
     findings = []
     for path in sorted(project.rglob("*")):
@@ -145,7 +145,7 @@ def check_files(project: Path) -> list[str]:
 
 
 def parse(suffix: str, text: str) -> None:
-    """Parse ``text`` by the rules of its file type, if it has any."""
+    """Parse ``text`` if files with this suffix have a syntax to check."""
     match suffix:
         case ".py":
             ast.parse(text)
@@ -158,7 +158,7 @@ def parse(suffix: str, text: str) -> None:
 
 
 def check_style(project: Path) -> list[str]:
-    """What ``ruff check`` and ``ruff format --check`` find, as the project has them."""
+    """Return what ``ruff check`` and ``ruff format --check`` report for the project."""
     results = [
         run([SCRIPTS / "ruff", *command, "--no-cache"], project)
         for command in (["check"], ["format", "--check"])

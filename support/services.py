@@ -1,4 +1,4 @@
-"""A rendered service in a process of its own: uvicorn, started and stopped at will."""
+"""Runs a rendered service: uvicorn in a separate process."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from support import fork_server
 from support.processes import clean_environment, free_port
 
 START_TIMEOUT = 30.0
-"""Seconds until a service that starts has to answer."""
+"""The seconds within which a starting service must answer."""
 
 
 class Service:
-    """Uvicorn in the folder of a rendered project, which serves ``app``."""
+    """Uvicorn, which serves ``app`` in the folder of a rendered project."""
 
     def __init__(
         self, project: Path, environment: Mapping[str, str], app: str = "faults:app"
@@ -43,9 +43,9 @@ class Service:
         self.kill()
 
     def start(self, *options: str) -> None:
-        """Start the service and wait until it lives.
+        """Start the service and wait until it is live.
 
-        RuntimeError, with what it logged, where it ends or takes too long.
+        Raises RuntimeError, with the log, if it ends or takes too long.
         """
         self._process = fork_server.start_service(
             self._project,
@@ -66,7 +66,7 @@ class Service:
         raise RuntimeError(f"the service does not start:\n{self.log.read_text()}")
 
     def wait_until_ready(self, timeout: float = 20) -> float:
-        """Wait until the service answers that it is ready; the seconds it took."""
+        """Wait until the service is ready; return the seconds it took."""
         begun = time.monotonic()
         while self.get("/health/ready").status_code != 200:
             assert time.monotonic() - begun < timeout, self.log.read_text()
@@ -74,25 +74,25 @@ class Service:
         return time.monotonic() - begun
 
     def wait_for_tables(self) -> None:
-        """Wait until the service, which creates them, answers for its tables."""
+        """Wait until the service has created its tables."""
         deadline = time.monotonic() + 20
         while self.get("/users").status_code != 200:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 
     def terminate(self) -> None:
-        """Ask the service to end (SIGTERM), as a deployment does; returns at once."""
+        """Send SIGTERM to the service, as a deployment does, and return at once."""
         assert self._process
         self._process.terminate()
 
     def wait(self, timeout: float = 30) -> int | None:
-        """Wait until the service has ended; its exit code, or None if it has not."""
+        """Wait for the service to end; return its exit code, or None at the timeout."""
         assert self._process
         self._process.join(timeout)
         return self._process.exitcode
 
     def kill(self) -> None:
-        """End the service and its workers, if they still run."""
+        """Kill the service and its workers, if they still run."""
         if self._process and self._process.is_alive():
             assert self._process.pid
             fork_server.end_group(self._process.pid, signal.SIGKILL)
@@ -108,6 +108,6 @@ class Service:
         return self._request("POST", path, **options)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        # To load the machine's certificates takes 20 ms of CPU.
+        # Loading the system's certificates takes 20 ms of CPU time.
         options = {"timeout": 60, "verify": False, **options}
         return httpx2.request(method, self.url + path, **options)

@@ -1,4 +1,4 @@
-"""The database servers of a run: started once, and shared by all its processes."""
+"""The database servers of a test run, which all of its processes share."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,24 +16,24 @@ from support.servers import ServerError, ServerMissingError, own_server
 from support.variants import SERVER_BACKENDS
 
 VARIABLES = {"postgresql": "TEST_POSTGRES_URL", "mysql": "TEST_MARIADB_URL"}
-"""Each names a server to use in place of one of our own."""
+"""Variables whose URL is used instead of a private server."""
 
 
 @dataclass(frozen=True)
 class SharedServers:
-    """Where the server of each backend is, or why there is none."""
+    """The address of the server of each backend, or the reason why there is none."""
 
     urls: dict[str, str] = field(default_factory=dict)
     sockets: dict[str, str] = field(default_factory=dict)
-    """Its Unix socket, if it is a server of our own."""
+    """The Unix sockets of private servers."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Why this machine has none, which is all right."""
+    """The reason why this machine has no server; its tests are skipped."""
     broken: dict[str, str] = field(default_factory=dict)
-    """Why there is none, where it has to be there."""
+    """The reason why a required server is not available; its tests fail."""
 
     @classmethod
     def start(cls, exits: ExitStack) -> Self:
-        """Start the servers, which end with ``exits``."""
+        """Start the servers; ``exits`` stops them."""
         servers = cls()
         with ThreadPoolExecutor() as threads:
             results = {
@@ -45,7 +45,7 @@ class SharedServers:
         return servers
 
     def add(self, backend: str, start: Callable[[], tuple[str, str]]) -> None:
-        """Add the URL and the socket that ``start`` returns, or why it does not."""
+        """Add the URL and the socket that ``start`` returns, or the reason why it fails."""
         try:
             self.urls[backend], self.sockets[backend] = start()
         except ServerMissingError as error:
@@ -62,14 +62,14 @@ class SharedServers:
             pytest.skip(self.missing[backend])
 
     def url(self, backend: str) -> str:
-        """The URL of the backend's server; see ``require``."""
+        """Return the URL of the backend's server; see ``require``."""
         self.require(backend)
         return self.urls[backend]
 
 
 @contextmanager
 def skip_where_missing() -> Iterator[None]:
-    """Skip the test if the machine lacks the program of a server; in CI, fail."""
+    """Skip the test, or fail it in CI, if the program of a server is missing."""
     try:
         yield
     except ServerMissingError as error:
@@ -83,7 +83,7 @@ EXITS = pytest.StashKey[ExitStack]()
 
 
 def servers_of(config: pytest.Config) -> SharedServers:
-    """The servers, started once in a run; they end with it."""
+    """Return the servers, which are started once per run and stopped at its end."""
     if SERVERS not in config.stash:
         exits = config.stash.setdefault(EXITS, ExitStack())
         config.stash[SERVERS] = SharedServers.start(exits)
@@ -91,11 +91,11 @@ def servers_of(config: pytest.Config) -> SharedServers:
 
 
 def start_server(backend: str, exits: ExitStack) -> tuple[str, str]:
-    """A running server for ``backend``, "postgresql" or "mysql": its URL, its socket.
+    """Return the URL and the socket of a running server for "postgresql" or "mysql".
 
-    That is the one the environment names, whose socket is unknown, or one of our own,
-    which ends with ``exits``. ServerError where it does not answer, ServerMissingError
-    where the machine has none.
+    It is the server that the environment names, whose socket is unknown, or a private
+    one, which ``exits`` stops. Raises ServerError if it does not answer, and
+    ServerMissingError if the machine has none.
     """
     if value := os.environ.get(VARIABLES[backend]):
         named = make_url(value).set(drivername=backend)

@@ -1,4 +1,4 @@
-"""Runs the suite or the type check of a rendered service, in a process of its own."""
+"""Runs the suite or the type check of a rendered service in a child process."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ import mypy.api
 import pytest
 from slipcover import FileMatcher, ImportManager, Slipcover
 
-# Nothing is left out but what cannot run; a rendered service has no pragmas.
+# Only lines that cannot run are excluded; a rendered service contains no pragmas.
 EXCLUDED_LINES = [r"^\s*if TYPE_CHECKING:", r"^\s*\.\.\.$"]
 
 
 class Counts:
-    """A pytest plugin that counts what happened."""
+    """A pytest plugin that counts results."""
 
     def __init__(self) -> None:
         self.tests = 0
@@ -39,8 +39,8 @@ class Counts:
 def run_suite(package: str) -> dict[str, Any]:
     """Run the suite in the current directory, measuring ``src/<package>``.
 
-    Slipcover changes the modules of the package as they are imported. A tracer, as
-    Coverage has it, would slow down all libraries as well, and double the time.
+    Slipcover instruments the modules of the package when they are imported. Coverage's
+    tracer would also slow down all libraries, and double the time.
     """
     source = Path("src", package).resolve()
     sys.path.insert(0, str(source.parent))
@@ -49,7 +49,7 @@ def run_suite(package: str) -> dict[str, Any]:
         branch=True, source=[str(source)], exclude_lines=EXCLUDED_LINES
     )
     counts = Counts()
-    # Our plugins are not those of the service, which has anyio's (of FastAPI) alone.
+    # Of the installed plugins, the service depends only on anyio's.
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with ImportManager(measured, FileMatcher([source])):
         status = pytest.main(
@@ -64,7 +64,7 @@ def run_suite(package: str) -> dict[str, Any]:
 
 
 def missing_lines(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The lines and branches that did not run, by file; empty at 100 %."""
+    """Return the lines and branches that did not run, by file; empty at 100 %."""
     missing = {}
     for name, file in files.items():
         lines = [str(line) for line in file["missing_lines"]]
@@ -79,7 +79,7 @@ def missing_lines(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]
 
 
 def run_mypy(*options: str) -> dict[str, Any]:
-    """Check the types of the project in the current directory, as it configures."""
+    """Check the types of the project in the current directory with its settings."""
     findings, trouble, status = mypy.api.run([*options])
     print(findings, trouble)
     return {"status": status}

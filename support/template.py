@@ -1,7 +1,7 @@
-"""The template: that of the working tree, and a repository with all its releases.
+"""The template: the working tree, and a repository with all releases.
 
-The releases are those of ``releases.toml``; after them comes the working tree, as the
-release that is being made.
+The releases are those in ``releases.toml``, followed by the working tree as the next
+release.
 """
 
 import shutil
@@ -19,28 +19,28 @@ from support.processes import commit, git
 ROOT = Path(__file__).parent.parent
 
 RELEASES: Mapping[str, str] = tomllib.loads((ROOT / "releases.toml").read_text())
-"""The commit of each version."""
+"""The commit of each released version."""
 
 TAGS = [f"v{version}" for version in RELEASES]
 NOW = "v1000.0.0"
 """The tag of the working tree."""
 LATER = "v1001.0.0"
-"""The tag of a release that is yet to come."""
+"""The tag of a release after the working tree."""
 
 NAMES: Mapping[str, Any] = {"project_name": "Service", "package_name": "service"}
-"""Answers that else would come from the folder's name."""
+"""Answers whose defaults depend on the name of the folder."""
 
 PATHS = ("CHANGELOG.md", "copier.yml", "includes", "template")
-"""What of the repository a rendered service depends on."""
+"""The files of the repository that affect a rendered service."""
 
 _temporary = TemporaryDirectory()
 
 
 @cache
 def questions_only() -> Path:
-    """A template that asks all questions, and renders no file but the answers.
+    """Return a template that asks all questions, but renders only the answers file.
 
-    To render a service takes a second.
+    Rendering a service takes a second.
     """
     folder = Path(_temporary.name, "template")
     shutil.copytree(ROOT / "includes", folder / "includes")
@@ -52,7 +52,7 @@ def questions_only() -> Path:
 
 
 def copy_template(folder: Path) -> None:
-    """Put the template of the working tree in ``folder``, in place of another one."""
+    """Replace the template in ``folder`` with that of the working tree."""
     for name in PATHS:
         old, new = folder / name, ROOT / name
         remove(old)
@@ -65,9 +65,9 @@ def copy_template(folder: Path) -> None:
 def make_releases(folder: Path) -> None:
     """Make a repository with all releases, and the working tree as the last one.
 
-    It holds the template alone, as Copier clones it many times. Raises
-    CalledProcessError where the commit of a release is missing: in a shallow clone,
-    `git fetch --unshallow` brings it.
+    It contains only the template, because Copier clones it many times. Raises
+    CalledProcessError if the commit of a release is missing; in a shallow clone, run
+    `git fetch --unshallow`.
     """
     folder.mkdir()
     archive = folder / "release.tar"
@@ -85,7 +85,7 @@ def make_releases(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -93,7 +93,7 @@ def remove(path: Path) -> None:
 
 
 def copy(source: Path, folder: Path, ref: str, answers: Mapping[str, Any]) -> None:
-    """Render the template at ``ref``, as `copier copy --defaults`, and commit it."""
+    """Render the template at ``ref`` with `copier copy --defaults`, and commit it."""
     data = {**NAMES, **answers}
     run_copy(str(source), folder, data, vcs_ref=ref, defaults=True, quiet=True)
     commit(folder, "Start")
@@ -108,7 +108,7 @@ def update(
     conflict: Literal["inline", "rej"] = "inline",
     **answers: Any,
 ) -> None:
-    """Update the project in ``folder``, as `copier update --defaults`."""
+    """Update the project in ``folder`` with `copier update --defaults`."""
     run_update(
         folder,
         answers,
@@ -121,7 +121,7 @@ def update(
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The content of every file in ``folder``, but for Git's own."""
+    """Return the content of every file in ``folder``, except for Git's own."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Copier in a terminal, as a user meets it."""
+"""Runs Copier in a terminal, as a user does."""
 
 import os
 import re
@@ -19,9 +19,10 @@ STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """Copier in a terminal of 80 columns, to be talked to, in the folder `cwd`.
+    """Copier in an interactive terminal of 80 columns, in the folder `cwd`.
 
-    `pexpect.spawn` would fork this process, which under pytest-xdist has threads.
+    It does not use `pexpect.spawn`, which would fork this process: under pytest-xdist,
+    it has threads.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class Terminal:
         self._dialogue.send(keys + ENTER)
 
     def correct(self, name: str, remedy: str, keys: str) -> None:
-        """Wait until the answer is refused with `remedy`, and type `keys` instead."""
+        """Wait until the answer is refused with `remedy`, and enter `keys` instead."""
         self.expect(f"question '{name}': {remedy}")
         self._dialogue.send(CLEAR + keys + ENTER)
 
     def finish(self) -> str:
-        """Wait for the end, and return what was printed after the last prompt."""
+        """Wait for the end, and return the output after the last prompt."""
         self._dialogue.expect(EOF)
         printed = STYLES.sub("", self._dialogue.before or "")
         assert self._process.wait() == 0, printed

@@ -1,7 +1,6 @@
-"""Several database servers that belong together, each private as in ``servers.py``.
+"""Private topologies of several servers: a pooler, a replica, and a cluster of three.
 
-A pooler before a server, a replica behind it, and a cluster of three. All are started
-in seconds, and broken at will.
+They start in seconds, and tests can break them.
 """
 
 import os
@@ -30,8 +29,8 @@ from support.servers import (
 
 GALERA_LIBRARY = Path("/usr/lib/galera/libgalera_smm.so")
 
-# How a node gets what it has missed: Galera sends it the transactions (IST), which a
-# program has to arrange. MariaDB's own are in a package that starts a server.
+# A script for state transfer, by which Galera sends a node the transactions that it has
+# missed (IST). MariaDB's own scripts are in a package that starts a server.
 TRANSFER = """\
 #!/bin/sh
 while [ $# -gt 0 ]; do
@@ -58,9 +57,9 @@ fi
 
 
 class PgBouncer(Server):
-    """PgBouncer in transaction mode, before ``server`` and all of its databases.
+    """PgBouncer in transaction mode, in front of all databases of ``server``.
 
-    It has ``pool_size`` connections to each database.
+    It opens up to ``pool_size`` connections to each database.
     """
 
     stop_signal = signal.SIGTERM
@@ -105,23 +104,23 @@ class PgBouncer(Server):
 
 
 class Replica(Server):
-    """A server that replays what another one has committed."""
+    """A server that replays the commits of another one."""
 
     @abstractmethod
     def pause_replay(self) -> None:
-        """Keep the replica's data as they are, while it receives what is new."""
+        """Stop the replay; the replica continues to receive changes."""
 
     @abstractmethod
     def resume_replay(self) -> None:
-        """Replay what was received, and go on."""
+        """Resume the replay, beginning with the received changes."""
 
     @abstractmethod
     def wait_until_replayed(self) -> None:
-        """Wait until all that the primary has committed by now is replayed."""
+        """Wait until the replica has replayed all commits of the primary so far."""
 
 
 class PostgresStandby(PostgresServer, Replica):
-    """A streaming standby of ``primary``, which has to run when it starts first."""
+    """A streaming standby of ``primary``, which must run at its first start."""
 
     def __init__(self, primary: PostgresServer) -> None:
         super().__init__(primary.binaries)
@@ -160,7 +159,7 @@ class MariaDBPrimary(MariaDBServer):
 
 
 class MariaDBReplica(MariaDBPrimary, Replica):
-    """A replica of ``primary`` by GTID, which has to run when it starts first."""
+    """A replica of ``primary`` with GTIDs; the primary must run at its first start."""
 
     def __init__(self, primary: MariaDBPrimary) -> None:
         super().__init__(primary.mariadbd)
@@ -168,7 +167,7 @@ class MariaDBReplica(MariaDBPrimary, Replica):
         self._follows = False
 
     def start(self) -> None:
-        super().start()  # It goes on by itself if it has begun before.
+        super().start()  # After its first start, it resumes the replication by itself.
         if not self._follows:
             execute(
                 self.url(),
@@ -193,7 +192,7 @@ class MariaDBReplica(MariaDBPrimary, Replica):
 
 
 class GaleraNode(MariaDBServer):
-    """A node of a cluster, which is one of its ``members``."""
+    """A node of a cluster with the nodes ``members``."""
 
     def __init__(self, mariadbd: Path) -> None:
         super().__init__(mariadbd)
@@ -207,7 +206,7 @@ class GaleraNode(MariaDBServer):
         self._install_transfer()
 
     def begin_with(self, node: "GaleraNode") -> None:
-        """Copy the data of ``node``, which does not run, instead of installing."""
+        """Copy the data of ``node``, which must be stopped, instead of installing."""
         (self.directory / "users.sql").touch()
         self._run("cp", "-r", node.directory / "data", "data")
         self._install_transfer()
@@ -225,14 +224,14 @@ class GaleraNode(MariaDBServer):
         (self.directory / "users.sql").write_text("")
 
     def is_ready(self) -> bool:
-        """Whether the node is a synchronised member of the cluster."""
+        """Return whether the node is a synchronised member of the cluster."""
         try:
             return self.status("wsrep_ready") == "ON"
         except OperationalError:
             return False
 
     def status(self, variable: str) -> str:
-        """The value of one of the status variables of a node that is ready."""
+        """Return the value of a status variable; the node must be ready."""
         return execute(
             self.url(),
             "SELECT variable_value FROM information_schema.global_status "
@@ -240,17 +239,17 @@ class GaleraNode(MariaDBServer):
         )[0]
 
     def isolate(self) -> None:
-        """Cut the node off from the others; it is then not ready (error 1047)."""
+        """Isolate the node from the others; it is then not ready (error 1047)."""
         self._set_isolation("1")
         wait_for(lambda: not self.is_ready())
 
     def rejoin(self) -> None:
-        """Connect an isolated node with the others again."""
+        """Reconnect an isolated node to the others."""
         self._set_isolation("0")
         wait_for(self.is_ready)
 
     def _set_isolation(self, value: str) -> None:
-        # SQLAlchemy begins with a ROLLBACK, which a node refuses that is not ready.
+        # SQLAlchemy begins with a ROLLBACK, which a node refuses when it is not ready.
         with pymysql.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD
         ) as connection:
@@ -264,7 +263,7 @@ class GaleraNode(MariaDBServer):
         state = self.directory / "data/grastate.dat"
         if self.creates_cluster:
             command.append("--wsrep-new-cluster")
-        elif "seqno:   -1" in state.read_text():  # It was killed.
+        elif "seqno:   -1" in state.read_text():  # after a kill
             log = self._run(*command, "--wsrep-recover")
             [position] = re.findall("Recovered position: (.*)", log)
             command.append(f"--wsrep-start-position={position}")
@@ -275,7 +274,7 @@ class GaleraNode(MariaDBServer):
             "gmcast.listen_addr": f"tcp://127.0.0.1:{self._group_port}",
             "ist.recv_addr": f"127.0.0.1:{self._transfer_port}",
             "gcache.size": "16M",
-            # Until a dead node is expelled; 5 seconds by default.
+            # The time until a dead node is expelled; 5 seconds by default.
             "evs.suspect_timeout": "PT2S",
             "evs.keepalive_period": "PT0.5S",
         }
@@ -301,7 +300,7 @@ class GaleraCluster(Startable):
             node.members = self.nodes
 
     def start(self) -> None:
-        """Start the cluster with data that all nodes begin with."""
+        """Start the cluster; all nodes begin with the same data."""
         first, *others = self.nodes
         first.creates_cluster = True
         first.start()

@@ -1,8 +1,8 @@
 """The variants of the template, taken from its questions.
 
-Which questions there are, what can be answered and which are asked after which answers
-is read from ``copier.yml``, by Copier itself. A new choice is a new set of variants.
-What the template cannot say, such as URLs and the ends of numbers, is listed here.
+Copier itself reads the questions, their choices and their conditions from
+``copier.yml``, so a new choice adds variants. This module lists only what the template
+does not contain: URLs, and limits of numbers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 
 from support.copier_internals import ALL, Answers, Questionnaire
 
-# No server answers at these addresses; the suites are told theirs by DATABASE_URL.
+# No server answers at these addresses; the suites get a real one in DATABASE_URL.
 BACKENDS = {
     "sqlite": "sqlite:///./service.db",
     "postgresql": "postgresql://app@database.invalid/app",
@@ -20,17 +20,17 @@ BACKENDS = {
 SERVER_BACKENDS = ("postgresql", "mysql")
 FILE_BACKENDS = ("sqlite",)
 
-# The questions with choices that leave the database layer as it is, or tune it within
-# one variant: test_samples.py draws a sample of them. All others span the variants.
+# Questions that do not affect the database layer, or tune it within one variant. Their
+# answers are tested in samples; all other questions with choices span the variants.
 SAMPLED = {
     *("python_min", "pool_pre_ping", "container", "ci"),
     *("read_replica", "pooler", "telemetry"),
 }
 
-# The questions that are answered with text of one's own.
+# Questions whose answers are free text.
 FREE_TEXT = {"project_name", "package_name", "project_description", "database_url"}
 
-# The ends of what is allowed, or as near to them as a suite can wait.
+# The limits of the allowed range, or values near them if a suite would wait too long.
 NUMBERS = {
     "pool_size": ["1", "1000"],
     "max_overflow": ["0", "1000"],
@@ -41,7 +41,7 @@ NUMBERS = {
 SERVER = "{user}@{host}:{port}/{database}"
 SOCKET = "{user}@/{database}"
 
-# The forms of a URL, for each backend; the run fills in its server.
+# The forms of a URL for each backend; the test fills in its server.
 URL_FORMS = {
     "postgresql": {
         "postgres": f"postgres://{SERVER}",
@@ -71,20 +71,20 @@ URL_FORMS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to answer the template's questions."""
+    """One combination of answers to the template's questions."""
 
     id: str
-    """Readable, and no part of another's: ``pytest -k`` with it selects this one."""
+    """A readable id; ``pytest -k`` selects it, as it is not part of another one."""
     backend: str
     """A key of ``BACKENDS``."""
     answers: Answers
-    """The answers that matter; those left out are the defaults."""
+    """The relevant answers; all others are the defaults."""
     python: str = ""
-    """The Python to run it on, as in "3.11"; empty for the one that we run on."""
+    """The Python to run the service on, as in "3.11"; empty for the running one."""
 
 
 def all_variants(questionnaire: Questionnaire) -> Iterator[Variant]:
-    """Every variant: the product of all choices, for each backend."""
+    """Return all variants: the product of all choices, for each backend."""
     axes = {
         name: ALL
         for name, question in questionnaire.asked.items()
@@ -100,7 +100,7 @@ def all_variants(questionnaire: Questionnaire) -> Iterator[Variant]:
 
 
 def all_choices(questionnaire: Questionnaire, name: str) -> list[Any]:
-    """What the question ``name`` can be answered with, over all backends."""
+    """Return the possible answers to the question ``name`` with any backend."""
     found = [
         answers[name]
         for url in BACKENDS.values()
@@ -113,7 +113,7 @@ def all_choices(questionnaire: Questionnaire, name: str) -> list[Any]:
 
 
 def values_of(variants: Sequence[Variant]) -> dict[str, list[Any]]:
-    """What the questions are answered with in the variants."""
+    """Return the answers to each question that occur in the variants."""
     names = dict.fromkeys(name for variant in variants for name in variant.answers)
     return {
         name: list(
@@ -126,7 +126,7 @@ def values_of(variants: Sequence[Variant]) -> dict[str, list[Any]]:
 
 
 def in_words(answer: tuple[str, Any]) -> str:
-    """An answer as part of an id: its value, or the question's name for yes and no."""
+    """Return an answer as a part of an id: its value, or a name for yes or no."""
     name, value = answer
     if isinstance(value, bool):
         return name if value else f"no-{name}"

@@ -1,7 +1,8 @@
-"""A service that its owners edit: what they change, and what an update does to it.
+"""A service that its owners have edited, and what an update does to their edits.
 
-The edits are lines put into rendered files, each with a mark to find it by; beside them
-there are files of one's own, from the templates in this folder.
+Each edit replaces a line of a rendered file, and contains a line by which it is found
+again. The owners have also added files, which are rendered from the templates in this
+folder.
 """
 
 import re
@@ -33,7 +34,7 @@ CONFLICT = re.compile(
 
 @dataclass(frozen=True)
 class Edit:
-    """A line of a rendered file that others take the place of."""
+    """A line of a rendered file, and the lines that replace it."""
 
     path: str
     line: str
@@ -42,7 +43,7 @@ class Edit:
 
     @property
     def mark(self) -> str:
-        """What is found where the edit is, and nowhere before it."""
+        """The line by which the edit is found; the original file lacks it."""
         lines = [line.strip() for line in self.new.splitlines()]
         return [line for line in lines if line and line != self.line.strip()][-1]
 
@@ -57,7 +58,7 @@ def tea() -> dict[str, str]:
     return {"title": "Tea"}
 '''
 
-# What everybody edits: these files and lines are in every variant.
+# Edits in files and lines that every variant has.
 EDITS = [
     Edit("README.md", "## Check", "Ask Ada before you do.\n\n## Check"),
     Edit("README.md", "", "\n## Deploy\n\nOn Fridays never.\n"),
@@ -109,7 +110,7 @@ EDITS = [
     Edit("tests/conftest.py", "", FIXTURE),
 ]
 
-# What those edit who keep the example, and those who have migrations.
+# Edits in files that only services with the example, or with migrations, have.
 EXAMPLE_EDITS = [
     Edit(
         f"{P}/users/routes.py",
@@ -136,10 +137,10 @@ def own_files(
     keeps_example: bool,
     migration_for: Callable[[str], str] | None = None,
 ) -> dict[str, bytes]:
-    """The files of one's own, by path: the orders, and what else lies around.
+    """Return the files that the owners have added, by path: the orders, and others.
 
-    ``facts`` are the template's; ``migration_for`` has, for a backend, the migration
-    that creates the orders' table.
+    ``facts`` are the template's. ``migration_for`` returns the migration that creates
+    the table of the orders on a backend.
     """
     templates = {
         f"{P}/orders/models.py": "models.py.jinja",
@@ -159,14 +160,14 @@ def own_files(
     }
     if facts["alembic"] and migration_for:
         migration = migration_for(facts["url"]["backend"])
-        if not keeps_example:  # The initial migration went with the example.
+        if not keeps_example:  # The initial migration is gone, too.
             migration = migration.replace('= "0001"', "= None")
         own["migrations/versions/0002_orders.py"] = migration
     return {path: text.encode() for path, text in own.items()}
 
 
 def delete_example(folder: Path) -> None:
-    """Delete the users and posts, as one who does not want to see them."""
+    """Delete the users and posts by hand, as an owner without use for them does."""
     for name in ("users", "posts"):
         shutil.rmtree(folder / P / name)
         (folder / f"tests/test_{name}.py").unlink()
@@ -175,7 +176,7 @@ def delete_example(folder: Path) -> None:
 
 
 def exclude_example(folder: Path) -> None:
-    """Delete the lines of the application that include the users and posts."""
+    """Delete the lines of ``main.py`` that include the users and posts."""
     main = folder / P / "main.py"
     lines = main.read_text().splitlines(keepends=True)
     main.write_text(
@@ -184,7 +185,7 @@ def exclude_example(folder: Path) -> None:
 
 
 def edit(folder: Path, edits: list[Edit]) -> None:
-    """Make the ``edits`` in the service in ``folder``."""
+    """Apply the ``edits`` to the service in ``folder``."""
     for change in edits:
         path = folder / change.path
         text = path.read_text()
@@ -198,7 +199,7 @@ def edit(folder: Path, edits: list[Edit]) -> None:
 
 
 def write(folder: Path, own: Mapping[str, bytes]) -> None:
-    """Write the files of one's own."""
+    """Write the files that the owners have added."""
     for name, content in own.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,17 +208,17 @@ def write(folder: Path, own: Mapping[str, bytes]) -> None:
 
 @dataclass
 class Outcome:
-    """What became of edits in an update."""
+    """What an update did to the edits."""
 
     kept: list[Edit] = field(default_factory=list)
     in_conflict: list[Edit] = field(default_factory=list)
-    """Those between the markers of a conflict, or in a ``.rej`` file."""
+    """Edits between the markers of a conflict, or in a ``.rej`` file."""
     removed: list[Edit] = field(default_factory=list)
-    """Those in files that are there no more."""
+    """Edits in files that the update has removed."""
     lost: list[Edit] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """How many edits there are of each kind."""
+        """The number of edits with each outcome."""
         return {
             f"edits {kind.replace('_', ' ')}": len(edits)
             for kind, edits in vars(self).items()
@@ -225,14 +226,14 @@ class Outcome:
 
 
 def resolve(folder: Path, conflicts: list[Edit]) -> None:
-    """Resolve the ``conflicts``: take what the template has, and edit it again."""
+    """Resolve the ``conflicts``: accept the template's lines, and edit them again."""
     for path in (folder / "src/service/main.py", *(folder / c.path for c in conflicts)):
         path.write_text(CONFLICT.sub(lambda match: match[2], path.read_text()))
     edit(folder, conflicts)
 
 
 def outcome(folder: Path, edits: list[Edit]) -> Outcome:
-    """Look for every one of the ``edits`` in the updated service."""
+    """Return the outcome of each of the ``edits`` in the updated service."""
     found = Outcome()
     for change in edits:
         path = folder / change.path
