@@ -1,1 +1,1 @@
-"""What rendered services cost, against raw drivers and the idioms of the tutorials."""
+"""Benchmarks of rendered services, raw drivers, and the idioms of tutorials."""

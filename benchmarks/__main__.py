@@ -1,7 +1,7 @@
-"""Measure rendered services beside raw drivers and the tutorials' idioms.
+"""Measure rendered services, raw drivers, and the idioms of tutorials.
 
 The full run takes about an hour, the quick one about three minutes. ``--save`` keeps
-what was measured in this folder, and writes it into docs/benchmarks.md.
+the results in this folder, and writes their tables to docs/benchmarks.md.
 """
 
 import argparse
@@ -22,7 +22,7 @@ FULL = Plan(
     changes=[name for name, layer in LAYERS.items() if layer.rendered][1:],
     clients=(1, 16, 64, 300),
     two_workers=True,
-    # Many short rounds: the machine's own speed changes within seconds.
+    # Many short rounds, because the speed of the machine changes within seconds.
     rounds=10,
     seconds=0.4,
     warm_up=0.2,
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def show(results: Results, options: argparse.Namespace) -> None:
-    """Print what was measured, and keep it where that is asked for."""
+    """Print the results, and save them if requested."""
     if options.json:
         results.save(options.json)
     print("\n".join(Report(results).lines()), flush=True)
@@ -117,13 +117,13 @@ def show(results: Results, options: argparse.Namespace) -> None:
 
 
 def show_tables(tables: dict[str, Table], options: argparse.Namespace) -> None:
-    """Print tables, and keep them where that is asked for."""
+    """Print tables, and save them if requested."""
     print("\n".join(titled(tables)), flush=True)
     if options.save:
         save_tables(tables)
 
 
 if __name__ == "__main__":
-    # Ended in order, so that no service is left behind.
+    # On SIGTERM, exit normally, so that no service keeps running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main()

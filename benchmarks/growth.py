@@ -1,6 +1,6 @@
-"""How costs grow: of a render, of the matrix, of an update, of a long life.
+"""Measures how costs grow: of renders, variants and updates, and memory over time.
 
-Tables are lists of rows, the first of which is the head.
+Tables are lists of rows, of which the first is the header.
 """
 
 import http.client
@@ -26,11 +26,11 @@ from support.variants import all_variants
 Table = list[list[str]]
 ROUTES = ("read", "write", "auth")
 CHUNK = 10.0
-"""Seconds of load between two looks at the memory."""
+"""The seconds of load between two measurements of the memory."""
 
 
 def seconds(work: Callable[[], object], repeat: int = 3) -> float:
-    """The median time of ``work``."""
+    """Return the median time of ``work`` in seconds."""
     times = []
     for _ in range(repeat):
         started = time.perf_counter()
@@ -40,7 +40,7 @@ def seconds(work: Callable[[], object], repeat: int = 3) -> float:
 
 
 def larger_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
-    """A copy of the template with more yes-or-no questions and files."""
+    """Create a copy of the template with more yes-or-no questions and files."""
     folder.mkdir()
     copy_template(folder)
     more = {
@@ -56,7 +56,7 @@ def larger_template(folder: Path, questions: int = 0, files: int = 0) -> Path:
 
 
 def renders() -> Table:
-    """The time of a render against the number of questions and files."""
+    """Measure the time of a render by the number of questions and files."""
     table = [["more questions", "more files", "seconds"]]
     for questions, files in [(0, 0), (20, 0), (40, 0), (80, 0), (0, 50), (0, 100)]:
         with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def renders() -> Table:
 
 
 def matrix() -> Table:
-    """The number of variants, and the time to find them, by more questions."""
+    """Measure the number of variants, and the time to list them, by added questions."""
     table = [["more yes-or-no questions", "variants", "seconds to list them"]]
     for questions in (0, 1, 2):
         with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def matrix() -> Table:
 
 
 def updates() -> Table:
-    """The time of an update against the files and the commits of a project."""
+    """Measure the time of an update by the files and commits of a project."""
     table = [["own files", "commits", "releases behind", "seconds"]]
     for files, commits, releases in [
         *[(0, 1, 1), (300, 1, 1), (1000, 1, 1), (3000, 1, 1)],
@@ -125,7 +125,7 @@ def updates() -> Table:
 
 
 def soak(drivers: list[str], requests: int) -> Iterator[list[str]]:
-    """The memory of a worker before and after ``requests``, for each driver."""
+    """Measure the memory of a worker before and after ``requests``, for each driver."""
     yield ["driver", "requests", "errors", "memory MB", "objects"]
     for name in drivers:
         driver = DRIVERS[name]
@@ -134,7 +134,7 @@ def soak(drivers: list[str], requests: int) -> Iterator[list[str]]:
             service.start()
             done = errors = 0
             marks = [requests * tenth // 5 for tenth in range(6)]
-            marks[0] = min(requests // 20, 20_000)  # warm
+            marks[0] = min(requests // 20, 20_000)  # Warm up.
             for mark in marks:
                 while done < mark:
                     for route in ROUTES:
@@ -166,7 +166,7 @@ def test_nothing(): pass
 
 
 def bare(project: Path, folder: Path) -> Path:
-    """A project of the same libraries as ``project``, whose test only imports them."""
+    """Create a project with the libraries of ``project``; its test only imports them."""
     package = folder / "src" / project.name
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -178,10 +178,10 @@ def bare(project: Path, folder: Path) -> Path:
 
 
 def setup() -> Table:
-    """The time from a fresh checkout to passing tests, on the defaults.
+    """Measure the time from a fresh checkout to passing tests, with the defaults.
 
-    With uv's cache warm, and `copier` installed; beside it what of that the libraries
-    take by themselves.
+    uv's cache is warm, and `copier` is installed. A second project shows how much of
+    the time the libraries take.
     """
     environment = clean_environment() | {"UV_PYTHON": sys.executable}
 
@@ -213,7 +213,7 @@ def setup() -> Table:
 
 
 def growth() -> dict[str, Table]:
-    """All of it but the long run."""
+    """Return all tables except those of the long run."""
     return {
         "A render": renders(),
         "The matrix": matrix(),

@@ -1,9 +1,9 @@
-"""Measure pages, imports and exports of large tables, on PostgreSQL, in one run.
+"""Measure pages, imports and exports of large tables on PostgreSQL, in one run.
 
 python -m benchmarks.large_data [--save]
 
-The scripts are those of docs/how-to/large-data.md, beside naive ones. ``--save`` writes
-the tables into that page.
+The scripts are those of docs/how-to/large-data.md, and naive ones for comparison.
+``--save`` writes the tables into that page.
 """
 
 import statistics
@@ -27,7 +27,7 @@ PAGE = ROOT / "docs/how-to/large-data.md"
 BEGIN = "<!-- figures -->\n"
 ROWS = 100_000
 SOME = 10_000
-"""The rows of the scripts that are too slow for all."""
+"""The number of rows for scripts that are too slow for all rows."""
 USERS = 1_000_000
 ROUNDS = 30
 
@@ -82,14 +82,14 @@ asyncio.run(main())
 
 
 def row(name: str, file: str, figures: tuple[float, float], memory: float) -> str:
-    """A row of a table: a script, its seconds, and the memory beyond ``memory``."""
+    """Return a row of a table: the name, rows, seconds, and memory above ``memory``."""
     rows = ROWS if file == "users.csv" else SOME
     extra = max(figures[1] - memory, 0)
     return f"| {name} | {rows:,} | {figures[0]:.1f} s | {extra:.0f} MB |"
 
 
 def imports_and_exports(reader: Reader, url: str) -> Iterator[str]:
-    """The table of the scripts; the users stay in the database."""
+    """Return the table of the scripts; the users stay in the database."""
     scripts = reader.folder / "scripts"
     lines = (reader.folder / "users.csv").read_text().splitlines(keepends=True)
     (reader.folder / "few.csv").write_text("".join(lines[:101]))
@@ -127,7 +127,7 @@ def imports_and_exports(reader: Reader, url: str) -> Iterator[str]:
 
 
 def pages(reader: Reader, url: str) -> Iterator[str]:
-    """The table of the first and the last page of a million rows, by both ways."""
+    """Return the table of the first and last pages, with ``offset`` and ``after``."""
     execute(url, "TRUNCATE users RESTART IDENTITY CASCADE")
     execute(
         url,

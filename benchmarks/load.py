@@ -1,4 +1,4 @@
-"""Clients of a service: HTTP/1.1 with keep-alive on bare sockets, to cost little."""
+"""Cheap clients of a service: HTTP/1.1 with keep-alive on bare sockets."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ CONTENT_LENGTH = b"content-length: "
 
 
 class Reading(NamedTuple):
-    """What has been used so far: the difference of two is what a window cost."""
+    """Resources used so far; the difference of two readings is the cost of a window."""
 
     cpu: float
     """Seconds of CPU time, user and system, of the service."""
@@ -32,28 +32,28 @@ class Reading(NamedTuple):
 
 @dataclass
 class Sample:
-    """What happened in a window of time."""
+    """The results of a window of time."""
 
     seconds: float = 0.0
     answers: int = 0
-    """How many requests were answered with success."""
+    """The number of requests that succeeded."""
     errors: Counter[str] = field(default_factory=Counter)
-    """How many were answered otherwise, by status; "none" for no answer."""
+    """The number of other requests by status; "none" stands for no response."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds that the requests took which were answered in the window or after it.
+    """The latencies in seconds of requests that were answered in or after the window.
 
-    Those never answered are in it, with the time until they were given up.
+    For a request without a response, it is the time until the client gave up.
     """
     used: Reading = field(default_factory=lambda: Reading(0.0))
 
     def latency(self, share: float) -> float:
-        """Seconds within which ``share`` of the requests were answered."""
+        """Return the seconds within which ``share`` of the requests were answered."""
         ordered = sorted(self.latencies)
         return ordered[int(share * (len(ordered) - 1))] if ordered else 0.0
 
 
 class Client(asyncio.Protocol):
-    """One client, who sends the next request when the last one is answered."""
+    """A client that sends its next request when the previous one is answered."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
         self.waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none by inheritance.
+        # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self.send()
 
@@ -73,7 +73,7 @@ class Client(asyncio.Protocol):
         self._transport.write(next(self._load.requests))
 
     def data_received(self, data: bytes) -> None:
-        if self._missing:  # in the middle of a body
+        if self._missing:  # the rest of a body
             self._missing -= len(data)
         else:
             self._buffer += data
@@ -102,7 +102,7 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    """Clients that send ``requests``, and what is seen in a window of their time."""
+    """Clients that send ``requests``, with measurements during a window."""
 
     def __init__(self, requests: Iterator[bytes]) -> None:
         self.requests = requests
@@ -140,7 +140,7 @@ class Load:
     ) -> Sample:
         """Load the service at ``port`` for ``warm_up`` and then ``seconds``.
 
-        Answers to the last requests are waited for, up to ``answer_timeout`` seconds.
+        The clients wait up to ``answer_timeout`` seconds for their last responses.
         """
         loop = asyncio.get_running_loop()
         for _ in range(clients):
@@ -159,7 +159,7 @@ class Load:
         waiting = any(client.waiting for client in self._clients)
         if waiting:
             try:
-                # Who answered nobody so far will not begin now.
+                # A service that has not answered at all is not waited for.
                 async with asyncio.timeout(
                     answer_timeout if self.sample.answers else 1
                 ):
@@ -180,13 +180,13 @@ class Load:
 
 USERS = 1000
 POSTS = 2000
-"""How many rows there are to read, with ids from 1."""
+"""The number of rows to read, with ids from 1."""
 
 _numbers = itertools.count(time.time_ns() // 1_000_000_000 * 1_000_000)
 
 
 def requests(route: str) -> Iterator[bytes]:
-    """Requests without end, of one of ``ROUTES``."""
+    """Return an endless iterator of requests to one of ``ROUTES``."""
     for number in itertools.count():
         user = number * 7 % USERS + 1
         post = number * 7 % (POSTS - 20) + 1

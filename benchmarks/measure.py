@@ -1,4 +1,4 @@
-"""The run: services of one backend beside each other, measured in turn."""
+"""A benchmark run: all services of a backend run, and are measured in turn."""
 
 import asyncio
 import json
@@ -41,45 +41,45 @@ from support.servers import (
 )
 
 MAIN = ("rendered", BASELINE, "tutorial")
-"""The layers that are measured with every driver and number of clients."""
+"""The layers that are measured with all drivers and numbers of clients."""
 ANSWER_TIMEOUT = 5.0
-"""Seconds to wait for answers when a window is over."""
+"""The seconds to wait for responses after a window."""
 MANY = 64
-"""Clients that keep a service busy."""
+"""The number of clients that keeps a service busy."""
 CROWD = 300
-"""Clients that are too many for it."""
+"""A number of clients that overloads a service."""
 SOME = 32
 MAX_CONNECTIONS = "--max_connections=800"
-"""An option of both servers: all services keep their pools open."""
+"""An option of both servers, needed because all services keep their pools open."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, and for how long."""
+    """The services and routes to measure, and the lengths of the measurements."""
 
     drivers: Sequence[str]
     layers: Sequence[str] = MAIN
-    """Those that are measured with every driver."""
+    """The layers that are measured with every driver."""
     idioms: Sequence[str] = ()
     """Further layers, measured with async drivers and ``MANY`` clients."""
     changes: Sequence[str] = ()
-    """Changes to the rendered layer, measured likewise with PostgreSQL."""
+    """Changes to the rendered layer, measured in the same way with PostgreSQL."""
     routes: Sequence[str] = ("read", "write", "page", "auth")
     clients: Sequence[int] = (MANY,)
-    """For reads and writes; all other routes see ``MANY``, or the only number."""
+    """The numbers of clients for reads and writes; other routes use only one number."""
     two_workers: bool = False
     rounds: int = 2
     seconds: float = 1.0
     """The length of a window."""
     crowd_seconds: float = 3.0
-    """The same with ``CROWD`` clients, some of whom may wait for long."""
+    """The length with ``CROWD`` clients, some of which may wait for a long time."""
     crowd_rounds: int = 2
-    """Rounds with as many clients, at most."""
+    """The maximum number of rounds with ``CROWD`` clients."""
     warm_up: float = 0.3
     """Seconds of load before each window."""
 
     def windows(self, number: int) -> Iterator[tuple[str, int]]:
-        """The routes, and how many clients each sees, in round ``number``."""
+        """Return the routes and their numbers of clients in round ``number``."""
         middle = MANY if MANY in self.clients else self.clients[0]
         for route in self.routes:
             for clients in self.clients if route in {"read", "write"} else (middle,):
@@ -87,18 +87,18 @@ class Plan:
                     yield route, clients
 
     def length(self, clients: int) -> float:
-        """The length of a window, in seconds."""
+        """Return the length of a window in seconds."""
         return self.crowd_seconds if clients >= CROWD else self.seconds
 
     def wants(self, service: Service, route: str, clients: int) -> bool:
-        """Whether a service is measured in this window."""
+        """Return whether a service is measured in this window."""
         simple = route in {"read", "write"} and clients == MANY
         return simple or (service.workers == 1 and service.layer in self.layers)
 
 
 @dataclass
 class Series:
-    """One thing measured, in all rounds."""
+    """The measurements of one service and route, in all rounds."""
 
     driver: str
     layer: str
@@ -106,24 +106,24 @@ class Series:
     route: str
     clients: int
     throughput: list[float] = field(default_factory=list)
-    """Requests answered in a second."""
+    """Requests per second."""
     cpu: list[float] = field(default_factory=list)
     """Microseconds of the service's CPU time for a request."""
     busy: list[float] = field(default_factory=list)
-    """Seconds of CPU time that the service used in a second, of a worker."""
+    """Seconds of CPU time per second and worker."""
     p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
-    """Milliseconds."""
+    """The 99th percentile in milliseconds."""
     answers: int = 0
     errors: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Its names."""
+        """The names that identify the series."""
         return self.driver, self.layer, self.route, self.clients, self.workers
 
     def add(self, sample: Sample) -> None:
-        """Add what a window brought."""
+        """Add the results of a window."""
         cpu = sample.used.cpu
         self.throughput.append(round(sample.answers / sample.seconds, 1))
         self.cpu.append(round(cpu / max(sample.answers, 1) * 1e6, 1))
@@ -134,7 +134,7 @@ class Series:
         self.errors += sample.errors.total()
 
     def latest(self) -> str:
-        """The last window, in a line."""
+        """Return a line about the last window."""
         workers = " on two workers" if self.workers > 1 else ""
         return (
             f"{self.driver} {self.layer}{workers}, {self.route}, {self.clients}:"
@@ -145,33 +145,33 @@ class Series:
 
 @dataclass
 class Footprint:
-    """What a service takes, beside time."""
+    """What a service costs apart from speed."""
 
     driver: str
     layer: str
     start: list[float] = field(default_factory=list)
-    """Seconds from its start to its first answer from the database."""
+    """The seconds from the start to the first response from the database."""
     memory: list[float] = field(default_factory=list)
     """Megabytes (RSS) of a worker after load."""
     trips: dict[str, float] = field(default_factory=dict)
-    """Round trips to the database for a request, by route; none to a file."""
+    """Round trips to the database per request, by route; a file has none."""
     connections: dict[str, list[float]] = field(default_factory=dict)
-    """New connections for a thousand requests, with ``MANY`` clients and warm."""
+    """New connections per thousand requests of ``MANY`` clients, after the warm-up."""
 
 
 @dataclass
 class Results:
-    """All that a run brought."""
+    """All results of a run."""
 
     machine: dict[str, dict[str, object]] = field(default_factory=dict)
-    """Circumstances, by backend."""
+    """The machine and its load, by backend."""
     series: list[Series] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
 
     def merge(self, other: "Results") -> None:
-        """Take over what ``other`` has, in place of all on the same backends.
+        """Replace the results of the backends in ``other`` with those of ``other``.
 
-        A ratio is of two things measured in one run.
+        Ratios are only valid between measurements of the same run.
         """
 
         def is_kept(one: Series | Footprint) -> bool:
@@ -187,12 +187,12 @@ class Results:
         self.footprints.sort(key=place)
 
     def save(self, file: Path) -> None:
-        """Write them as JSON."""
+        """Write the results as JSON."""
         file.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, file: Path) -> "Results":
-        """Read what was saved."""
+        """Read saved results."""
         data: dict[str, Any] = json.loads(file.read_text())
         return cls(
             data["machine"],
@@ -203,12 +203,12 @@ class Results:
     def find(
         self, driver: str, layer: str, route: str, clients: int, workers: int = 1
     ) -> Series | None:
-        """What was measured under these names, if it was."""
+        """Return the series with these names, or None."""
         key = (driver, layer, route, clients, workers)
         return next((one for one in self.series if one.key == key), None)
 
     def footprint(self, driver: str, layer: str) -> Footprint | None:
-        """What a service takes, if it was measured."""
+        """Return the footprint of a service, or None."""
         for one in self.footprints:
             if (one.driver, one.layer) == (driver, layer):
                 return one
@@ -230,7 +230,7 @@ class MariaDB(MariaDBServer):
 
 
 class Stage:
-    """The part of a run on one backend, in ``folder``; it ends with ``exits``."""
+    """The part of a run on one backend, in ``folder``; ``exits`` ends it."""
 
     def __init__(
         self,
@@ -257,14 +257,14 @@ class Stage:
     @classmethod
     @contextmanager
     def open(cls, plan: Plan, backend: str, results: Results) -> Iterator[Self]:
-        """The stage, in a temporary folder."""
+        """Open the stage in a temporary folder."""
         with ExitStack() as exits:
             directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
             folder = Path(exits.enter_context(directory))
             yield cls(plan, backend, folder, results, exits)
 
     def _database(self, folder: Path) -> str:
-        """The URL of an empty database."""
+        """Create an empty database and return its URL."""
         if self._backend == "sqlite":
             return f"sqlite:///{folder / 'bench.db'}"
         server: Server
@@ -284,11 +284,11 @@ class Stage:
         port: int | None = None,
         app: str = "",
     ) -> Service:
-        """A service that is not yet started; ``port`` is that of a proxy."""
+        """Return a service without starting it; ``port`` is that of a proxy."""
         url = url_for(driver, self._url)
         if port:
             url = url.set(port=port)
-        if self._backend == "sqlite":  # A file each: the journal's mode stays with it.
+        if self._backend == "sqlite":  # The journal mode is stored in the file.
             file = f"{url.database}-{driver.name}-{layer}-{workers}"
             shutil.copy(str(url.database), file)
             url = url.set(database=file)
@@ -298,11 +298,11 @@ class Stage:
         return service
 
     def _layers(self, driver: Driver) -> list[str]:
-        """All layers that are measured with a driver."""
+        """Return all layers that are measured with a driver."""
         plan = self._plan
         layers = [*plan.layers]
         if driver.mode == "async":
-            # No ping goes to a file.
+            # A file needs no ping.
             layers += [
                 layer
                 for layer in plan.idioms
@@ -322,7 +322,7 @@ class Stage:
                     yield self.service(driver, layer, workers=2)
 
     async def footprints(self) -> None:
-        """Measure what services take beside time, each started anew in each round."""
+        """Measure the footprints; each service is restarted in each round."""
         found = {
             (driver.name, layer): Footprint(driver.name, layer)
             for driver in self._drivers
@@ -332,7 +332,7 @@ class Stage:
         server_port = self._url.port
         for number in range(1, min(self._plan.rounds, 2) + 1):
             for driver in self._drivers:
-                # Once is enough for the trips, which never differ.
+                # Round trips never differ, so one round suffices.
                 for layer in self._layers(driver) if number == 1 else self._plan.layers:
                     progress(f"{driver.name} {layer}: footprint, round {number}")
                     footprint = found[driver.name, layer]
@@ -348,7 +348,7 @@ class Stage:
         service = self.service(
             driver, footprint.layer, port=proxy.port if proxy else None
         )
-        # The proxy has to answer while we wait.
+        # The proxy must run in the meantime.
         footprint.start.append(round(await asyncio.to_thread(service.start), 2))
         await self._prime(service)
         for route in self._plan.routes if proxy else ():
@@ -366,7 +366,7 @@ class Stage:
         service.stop()
 
     async def rounds(self) -> None:
-        """Measure speed: every service in every window, round after round."""
+        """Measure the speed of every service in every window, round after round."""
         plan = self._plan
         services = list(self._services())
         for service in services:
@@ -398,13 +398,13 @@ class Stage:
                     series = found[key]
                     series.add(sample)
                     progress(f"{number}/{plan.rounds} {series.latest()}")
-                    if sample.errors["none"]:  # It may be stuck for long.
+                    if sample.errors["none"]:  # It may be stuck for a long time.
                         service.stop()
                         service.start()
                         await self._prime(service)
 
     async def _prime(self, service: Service) -> None:
-        """Let a service open its connections and cache what it compiles."""
+        """Warm a service up: it opens connections and fills its caches."""
         for route in self._plan.routes:
             await window(service, route, SOME, seconds=0.1, warm_up=0.1)
 
@@ -418,7 +418,7 @@ async def window(
     warm_up: float,
     proxy: Proxy | None = None,
 ) -> Sample:
-    """What a service does in a window of load."""
+    """Measure a service in a window of load."""
 
     def read() -> Reading:
         counts = (proxy.trips, proxy.connections) if proxy else ()
@@ -435,9 +435,9 @@ async def window(
 
 
 def measure(plan: Plan, save: Callable[[Results], None]) -> None:
-    """Carry out a plan; ``save`` is called with all there is after each backend."""
+    """Execute a plan; ``save`` gets the results so far after each backend."""
     results = Results()
-    os.sched_setaffinity(0, CORES[:1])  # The servers that we start stay there too.
+    os.sched_setaffinity(0, CORES[:1])  # The database servers inherit these cores.
     for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
         started = time.monotonic()
         load = os.getloadavg()[0]
@@ -455,7 +455,7 @@ def measure(plan: Plan, save: Callable[[Results], None]) -> None:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on."""
+    """Return the versions and the hardware that the figures depend on."""
     packages = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
     return {
         "date": time.strftime("%Y-%m-%d"),

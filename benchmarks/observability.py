@@ -1,9 +1,9 @@
-"""What the log and the telemetry cost: CPU time for a request, as ratios in one run.
+"""Measure the cost of the log and the telemetry: CPU time per request, as ratios.
 
     uv run python -m benchmarks.observability [rounds]
 
-The services are of PostgreSQL: release 0.4.0, and the working tree with each feature on
-and off. They are measured in turn, and the ratio is the median of those of all rounds.
+The services use PostgreSQL: release 0.4.0, and the working tree with each feature on
+and off. They are measured in turn, and each ratio is the median over all rounds.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ ROUTES = ("read", "write")
 
 
 class Running:
-    """A service that runs on the last core."""
+    """A running service, on the last core."""
 
     def __init__(self, project: Path, case: Case, url: URL, endpoint: str) -> None:
         self.port = free_port()
@@ -88,12 +88,12 @@ class Running:
         self._processes = [process]
 
     def cpu(self) -> float:
-        """Seconds of CPU time used so far."""
+        """Return the seconds of CPU time used so far."""
         times = self._processes[0].cpu_times()
         return times.user + times.system
 
     async def measure(self, route: str) -> float:
-        """Microseconds of CPU time for a request."""
+        """Return the microseconds of CPU time per request."""
         paths = {
             "read": iter(lambda: get("/users/1"), None),
             "write": iter(lambda: add_user("/users"), None),
@@ -110,7 +110,7 @@ class Running:
         return sample.used.cpu / sample.answers * 1e6
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the service."""
         kill(self._process)
 
 
@@ -148,19 +148,19 @@ def main(rounds: int) -> None:
 
 
 async def measure(services: list[Running], rounds: int) -> dict[str, list[list[float]]]:
-    """The microseconds of each route, by round, for each service."""
-    await asyncio.sleep(5)  # They start.
+    """Return the microseconds per request, by route, round and service."""
+    await asyncio.sleep(5)  # while they start
     figures: dict[str, list[list[float]]] = {route: [] for route in ROUTES}
     for number in range(rounds + 1):
         for route in ROUTES:
             row = [await service.measure(route) for service in services]
-            if number:  # The first round is to warm up.
+            if number:  # The first round is the warm-up.
                 figures[route].append(row)
     return figures
 
 
 def table(driver: str, figures: dict[str, list[list[float]]]) -> str:
-    """The ratios to the first service."""
+    """Return the table of the ratios to the first service."""
     head = f"| {driver} | " + " | ".join(figures) + " |"
     lines = [head, "|---" * (len(figures) + 1) + "|"]
     for number, case in enumerate(CASES):

@@ -1,4 +1,4 @@
-"""Where the CPU time of a read goes, by py-spy."""
+"""Profiles the CPU time of a read with py-spy."""
 
 import subprocess
 import tempfile
@@ -11,12 +11,12 @@ from benchmarks.measure import MAIN, MANY, Plan, Results, Stage, progress, windo
 from benchmarks.service import DRIVERS, Service
 
 DURATION = 8
-"""Seconds that the profiler looks at a service."""
+"""The seconds for which a service is profiled."""
 STANDARD = "standard library"
 
 
 def profile(name: str, route: str = "read") -> list[list[str]]:
-    """Microseconds of a request by library, for each of the main layers."""
+    """Return the microseconds of a request by library, for each of the main layers."""
     driver = DRIVERS[name]
     found: dict[str, dict[str, float]] = {}
     with (
@@ -43,7 +43,7 @@ def profile(name: str, route: str = "read") -> list[list[str]]:
 
 
 def profile_service(service: Service, route: str, file: Path) -> dict[str, float]:
-    """Microseconds of CPU time of a request, by the library it is spent in."""
+    """Return the microseconds of CPU time of a request, by library."""
     uvloop.run(window(service, route, MANY, seconds=1, warm_up=0.5))
     profiler = subprocess.Popen(
         [
@@ -55,9 +55,9 @@ def profile_service(service: Service, route: str, file: Path) -> dict[str, float
     )
     uvloop.run(window(service, route, MANY, seconds=DURATION, warm_up=1))
     profiler.wait()
-    # Without the profiler, which slows it down.
+    # This runs without the profiler, which slows the service down.
     sample = uvloop.run(window(service, route, MANY, seconds=3, warm_up=0.5))
-    if not sample.answers:  # It has locked itself up.
+    if not sample.answers:  # It is deadlocked.
         return {}
     cpu = sample.used.cpu / sample.answers * 1e6
     counts: Counter[str] = Counter()
@@ -68,7 +68,7 @@ def profile_service(service: Service, route: str, file: Path) -> dict[str, float
 
 
 def library_of(frame: str) -> str:
-    """The library of a frame, as in "flush (sqlalchemy/orm/session.py:4)"."""
+    """Return the library of a frame such as "flush (sqlalchemy/orm/session.py:4)"."""
     path = frame.rpartition("(")[2].lstrip("<")
     name = path.partition("/")[0].partition(".py")[0].partition(" ")[0]
     if name in {"service", "benchmarks"} or name.startswith("bench_"):

@@ -1,4 +1,4 @@
-"""The results as tables, as targets met or missed, and as a plot."""
+"""Formats results as tables, targets and plots."""
 
 import itertools
 import statistics
@@ -12,30 +12,30 @@ from support.template import ROOT
 DOCS = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "benchmarks" / "results.json"
-"""Kept on the machine that measured; the repository has the tables of the page."""
+"""The results of this machine; the repository contains only the tables of the page."""
 BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
 END = "<!-- end of figures -->"
 
 Table = list[list[str]]
 Target = tuple[str, str, str, bool]
-"""Its name, what was asked for, what was measured, and whether it was reached."""
+"""The name, the goal, the measurement, and whether the goal was reached."""
 
 
 @dataclass
 class Ratio:
-    """A ratio of two things measured, round by round."""
+    """The ratio of two measurements, with its distribution over the rounds."""
 
     low: float
     """The lower quartile."""
     median: float
     high: float
-    """The upper one."""
+    """The upper quartile."""
 
     @classmethod
     def of(
         cls, one: Series | None, other: Series | None, figure: str = "throughput"
     ) -> "Ratio | None":
-        """``one`` over ``other``; nothing where one of them never answered."""
+        """Return ``one`` divided by ``other``; None if one of them never responded."""
         if one is None or other is None:
             return None
         pairs = zip(getattr(one, figure), getattr(other, figure), strict=True)
@@ -51,12 +51,12 @@ class Ratio:
 
 
 def show(figure: object) -> str:
-    """A cell of a table; a dash for what is not there."""
+    """Return the cell of a table; a dash for None."""
     return "–" if figure is None else str(figure)
 
 
 def middle(figures: Sequence[float], digits: int = 0) -> str:
-    """The median, as text."""
+    """Return the median as text."""
     if not figures:
         return "–"
     return f"{statistics.median(figures):.{digits}f}"
@@ -69,16 +69,16 @@ class Report:
         self._results = results
         self._drivers = list(dict.fromkeys(one.driver for one in results.series))
         self._clients = sorted({one.clients for one in results.series})
-        # Short runs may have one other number of clients.
+        # A short run may have a single, different number of clients.
         self._many = MANY if MANY in self._clients else self._clients[0]
 
     def lines(self) -> Iterator[str]:
-        """The whole report as Markdown."""
+        """Return the whole report as Markdown."""
         yield from described(self._results.machine)
         yield from titled(self.tables())
 
     def tables(self) -> Mapping[str, Table]:
-        """All tables by their titles; each has a column "driver"."""
+        """Return all tables by title; each has a column "driver"."""
         return {
             "Targets": self.targets(),
             f"Throughput and CPU time, {self._many} clients": self.speed(),
@@ -95,7 +95,7 @@ class Report:
         return self._results.find(driver, layer, route, clients, workers)
 
     def speed(self) -> Table:
-        """How the rendered layer does beside the baseline and the tutorials' layer."""
+        """Compare the rendered layer with the baseline and the tutorials' layer."""
         table = [
             [
                 *("driver", "route", "of the baseline", "of the tutorial's"),
@@ -126,7 +126,7 @@ class Report:
         return table
 
     def by_clients(self) -> Table:
-        """The same by number of clients, in short."""
+        """Compare them briefly, by number of clients."""
         table = [
             [
                 *("driver", "route", "clients", "of the baseline", "of the tutorial's"),
@@ -156,7 +156,7 @@ class Report:
         return table
 
     def footprints(self) -> Table:
-        """Round trips, new connections, memory and the start."""
+        """Return the round trips, new connections, memory and start times."""
         table = [
             [
                 *("driver", "layer", "trips: read", "write", "page", "auth"),
@@ -172,7 +172,7 @@ class Report:
         return table
 
     def layers(self) -> Table:
-        """What other layers do, as a ratio to the rendered one."""
+        """Compare other layers with the rendered one, as ratios."""
         table = [
             [
                 *("driver", "layer", "route", "of the rendered"),
@@ -194,7 +194,7 @@ class Report:
         return table
 
     def workers(self) -> Table:
-        """How throughput grows from one worker to two."""
+        """Compare the throughput of two workers with that of one."""
         table = [["driver", "layer", "route", "two of one", "CPU/CPU of one"]]
         for one in self._results.series:
             if one.workers == 1:
@@ -210,7 +210,7 @@ class Report:
         return table
 
     def targets(self) -> Table:
-        """What was to be reached, and whether it was."""
+        """Return the targets, and whether they were reached."""
         rows = [["target", "driver", "asked for", "measured", "reached"]]
         for driver in self._drivers:
             for name, asked, found, reached in self._targets_of(driver):
@@ -254,7 +254,7 @@ class Report:
         yield "errors", "0", str(errors), errors == 0
 
     def _beside_async(self, driver: str) -> Iterator[Target]:
-        """At least what async tutorials reach, on the same database."""
+        """Yield the targets relative to async tutorials on the same database."""
         backend = DRIVERS[driver].backend
         for rival in (DRIVERS[name] for name in self._drivers):
             if (rival.backend, rival.mode) == (backend, "async"):
@@ -273,7 +273,7 @@ class Report:
         layer: str,
         rival: str = "",
     ) -> Iterator[Target]:
-        """The rendered throughput over that of ``layer``, if it was measured."""
+        """Yield the throughput of the rendered layer relative to that of ``layer``."""
         ratio = Ratio.of(
             self.find(driver, "rendered", route),
             self.find(rival or driver, layer, route),
@@ -283,12 +283,12 @@ class Report:
 
 
 def alive(series: Series | None) -> Series | None:
-    """A series, unless it is one of hardly any answers."""
+    """Return the series, or None if it has hardly any responses."""
     return series if series and series.answers > 10 * len(series.cpu) else None
 
 
 def share(series: Series | None) -> str:
-    """The share of requests that failed, as text."""
+    """Return the share of failed requests as text."""
     if series is None:
         return "–"
     if not series.errors:
@@ -297,7 +297,7 @@ def share(series: Series | None) -> str:
 
 
 def markdown(table: Table) -> Iterator[str]:
-    """The lines of a table in Markdown; the first row is its head."""
+    """Return the lines of a Markdown table; the first row is its header."""
     rows = [table[0], ["---"] * len(table[0]), *table[1:]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -306,12 +306,12 @@ def markdown(table: Table) -> Iterator[str]:
 
 
 COLOURS = {"rendered": "#2f81f7", "tutorial": "#d29922"}
-"""Those of bars: on black and on white alike."""
+"""The colours of the bars, legible on black and on white."""
 TEXT = "#808890"
 
 
 def plots(results: Results) -> Iterator[tuple[str, str]]:
-    """Drawings (SVG) and their names: throughput, and the slowest with a crowd."""
+    """Return plots (SVG) by name: throughput, and 99th percentiles under overload."""
     report = Report(results)
     rows = [
         (driver, route)
@@ -340,7 +340,7 @@ def chart(
     value: Callable[[str, str, str], float | None],
     full: float,
 ) -> str:
-    """Bars of the ``value`` of each layer in each row; ``full`` is the right end."""
+    """Draw bars of the ``value`` of each layer in each row; ``full`` is the maximum."""
     left, width, step, top = 150.0, 500.0, 34, 58
     height = top + step * len(rows) + 30
 
@@ -380,14 +380,14 @@ def chart(
 
 
 def titled(tables: Mapping[str, Table]) -> Iterator[str]:
-    """The lines of tables and their titles, without those that are empty."""
+    """Return the lines of all tables that are not empty, below their titles."""
     for title, table in tables.items():
         if len(table) > 1:
             yield from ("", f"**{title}**", "", *markdown(table))
 
 
 def described(machine: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
-    """A line for the circumstances of each backend's run."""
+    """Return a line about the machine and its load for each backend."""
     for backend, facts in machine.items():
         shown = ", ".join(f"{name} {value}" for name, value in facts.items())
         yield f"- {backend}: {shown}"
@@ -395,7 +395,7 @@ def described(machine: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
 
 @dataclass
 class Page:
-    """The part of the documentation between the markers: lines and tables."""
+    """The part of docs/benchmarks.md between the markers: lines and tables."""
 
     machine: dict[str, str]
     """A line for each backend."""
@@ -403,7 +403,7 @@ class Page:
 
     @classmethod
     def load(cls) -> "Page":
-        """What the page shows now."""
+        """Read the current page."""
         page = cls({}, {})
         title = ""
         text = DOCS.read_text().partition(BEGIN)[2].partition(END)[0]
@@ -419,9 +419,9 @@ class Page:
         return page
 
     def add_results(self, results: Results) -> None:
-        """Take over the tables of a run, in place of all rows on the same backends.
+        """Replace all rows of the backends that a run measured with those of the run.
 
-        A ratio is of two things measured in one run.
+        Ratios are only valid between measurements of the same run.
         """
         report = Report(results)
         lines = described(results.machine)
@@ -449,20 +449,20 @@ class Page:
 
 
 def save_results(results: Results) -> None:
-    """Keep the results on this machine, and write their tables and plots."""
+    """Save the results on this machine, and write their tables and plots."""
     local = Results.load(RESULTS) if RESULTS.exists() else Results()
     local.merge(results)
     local.save(RESULTS)
     page = Page.load()
     page.add_results(results)
     page.save()
-    if {one.driver for one in local.series} == DRIVERS.keys():  # Else bars are missing.
+    if {one.driver for one in local.series} == DRIVERS.keys():  # No bar is missing.
         for name, drawing in plots(local):
             (IMAGES / name).with_suffix(".svg").write_text(drawing)
 
 
 def save_tables(tables: Mapping[str, Table]) -> None:
-    """Write tables of other runs, in place of those with the same titles."""
+    """Write tables of other runs; they replace those with the same titles."""
     page = Page.load()
     page.tables |= tables
     page.save()

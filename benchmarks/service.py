@@ -1,4 +1,4 @@
-"""The measured services: rendered, with routes added, and run by uvicorn."""
+"""The measured services: rendered, with additional routes, and run by uvicorn."""
 
 import http.client
 import json
@@ -22,20 +22,20 @@ from support.template import ROOT, copy_template
 
 APP = Path(__file__).with_name("apps") / "app.py.jinja"
 CORES = sorted(os.sched_getaffinity(0))
-"""Those of the machine: clients and database on the first, the service on the last."""
+"""The cores: clients and database run on the first ones, the service on the last."""
 START_TIMEOUT = 30.0
-"""Seconds until a service that starts has to answer."""
+"""The seconds within which a starting service must respond."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A driver in a mode, as it is named on the command line."""
+    """A driver in a mode, with its name on the command line."""
 
     name: str
     backend: str
     mode: str
     module: str
-    """As in a URL of SQLAlchemy's."""
+    """The name of the driver in a SQLAlchemy URL."""
 
 
 DRIVERS = {
@@ -55,11 +55,11 @@ DRIVERS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A database layer below the measured routes."""
+    """A database layer that the measured routes use."""
 
     about: str
     rendered: bool = True
-    """Whether it is the rendered one, or a change to it; else it is an idiom."""
+    """Whether it is the rendered layer, perhaps with a change, and not an idiom."""
     explicit: bool = False
     ping: bool = False
     limited: bool = True
@@ -97,14 +97,14 @@ LAYERS = {
         "rendered, each connection tested before use",
         environment={"DATABASE_POOL_PRE_PING": "always"},
     ),
-    "no-limit": Layer("rendered, without the line before the pool", limited=False),
+    "no-limit": Layer("rendered, without the limiter", limited=False),
     "h11": Layer("rendered, uvicorn without httptools", http="h11"),
     "uvloop": Layer("rendered, uvicorn on uvloop", loop="uvloop"),
 }
 
 
 def render(driver: Driver, folder: Path) -> Path:
-    """Render the template for a driver, with the measured routes on each layer."""
+    """Render a service for a driver, with the measured routes on each layer."""
     template = folder / "template"
     if not template.exists():
         template.mkdir()
@@ -147,7 +147,7 @@ def module_of(layer: str) -> str:
 
 
 def prepare(project: Path, url: URL) -> None:
-    """Create the tables at ``url``, by the project's migrations, and fill them."""
+    """Create the tables at ``url`` with the project's migrations, and fill them."""
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         cwd=project,
@@ -164,7 +164,7 @@ def prepare(project: Path, url: URL) -> None:
 
 
 def seed(connection: Connection) -> None:
-    """Add the rows that are read."""
+    """Insert the rows that are read."""
     users = [
         {"email": f"{number}@example.com", "name": f"User {number}"}
         for number in range(USERS)
@@ -192,7 +192,7 @@ def seed(connection: Connection) -> None:
 
 
 def environment_of(url: URL) -> dict[str, str]:
-    """The environment of a process of the project."""
+    """Return the environment for the processes of the project."""
     return {
         **clean_environment(),
         "PYTHONPATH": os.pathsep.join(["src", str(ROOT)]),
@@ -201,7 +201,7 @@ def environment_of(url: URL) -> dict[str, str]:
 
 
 class Service:
-    """Uvicorn with a layer's routes."""
+    """Uvicorn with the routes on a layer."""
 
     def __init__(
         self,
@@ -231,9 +231,9 @@ class Service:
         self._log = project / f"{layer}-{workers}.log"
 
     def start(self) -> float:
-        """Start; the seconds until it has answered from the database.
+        """Start; return the seconds until the first response from the database.
 
-        RuntimeError, with what it logged, where it ends or takes too long.
+        Raises RuntimeError, with the log, if it ends or takes too long.
         """
         layer = LAYERS[self.layer]
         started = time.perf_counter()
@@ -244,7 +244,7 @@ class Service:
         ]
         self._process = start(command, self._project, self._environment, self._log)
         process = psutil.Process(self._process.pid)
-        # Two workers need both cores, and share them with clients and database.
+        # Two workers need both cores, which they share with clients and database.
         process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)
         while self._process.poll() is None:
             seconds = time.perf_counter() - started
@@ -268,29 +268,29 @@ class Service:
             connection.close()
 
     def cpu(self) -> float:
-        """Seconds of CPU time used so far, by all its processes."""
-        # The clock of a process is its id in this form: see clock_getcpuclockid(3).
+        """Return the seconds of CPU time that all its processes have used so far."""
+        # The clock's id is computed from that of the process: clock_getcpuclockid(3).
         return sum(
             time.clock_gettime(~process.pid << 3 | 2) for process in self._processes
         )
 
     @property
     def pid(self) -> int:
-        """The id of the first of its processes."""
+        """The id of its first process."""
         return self._processes[0].pid
 
     def memory(self) -> float:
-        """Megabytes of memory (RSS) of one worker."""
+        """Return the memory (RSS) of one worker in megabytes."""
         rss: int = self._processes[-1].memory_info().rss
         return rss / 2**20
 
     def stop(self) -> None:
-        """Kill it, if it runs."""
+        """Kill the service, if it runs."""
         kill(self._process)
 
 
 def place_of(url: URL) -> dict[str, str | int | None]:
-    """``url`` as the arguments that the drivers take."""
+    """Return ``url`` as keyword arguments for the drivers."""
     if url.get_backend_name() == "sqlite":
         return {"database": url.database}
     return {
@@ -303,5 +303,5 @@ def place_of(url: URL) -> dict[str, str | int | None]:
 
 
 def url_for(driver: Driver, url: URL) -> URL:
-    """``url`` for a driver."""
+    """Return ``url`` for a driver."""
     return url.set(drivername=f"{driver.backend}+{driver.module}")

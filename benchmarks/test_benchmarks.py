@@ -1,4 +1,4 @@
-"""The benchmarks' command works; how fast anything is, no test can say."""
+"""Tests of the benchmarks' command and files; they do not check speed."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_record_of_a_backend_is_of_one_run() -> None:
-    """Else the ratios would be of windows that were never beside each other."""
+    """Ratios are only valid between measurements of the same run."""
 
     def record(backend: str, *drivers: str) -> Results:
         series = [Series(name, "rendered", 1, "read", 64) for name in drivers]

@@ -122,7 +122,7 @@ class Sampler:
             yield self._sample(f"url-{form}", backends[form], urls[form], row)
 
     def tuning_samples(self) -> Iterator[Variant]:
-        """Yield numbers, pings and Pythons, paired with answers that may depend on them.
+        """Yield numbers, pings and Pythons, paired with answers that may affect them.
 
         Each row of pairs is a sample on one backend.
         """
@@ -166,7 +166,7 @@ class Sampler:
     def _sample(
         self, name: str, backend: str, url: str, row: Mapping[str, Any]
     ) -> Variant:
-        """Return a variant with the answers in ``row`` that are asked for with this URL."""
+        """Return a variant with the answers in ``row`` that this URL asks for."""
         given = {"database_url": url.format(**SOMEWHERE)}
         questions = self._questionnaire.questions
         wanted = {name: [row[name]] for name in questions if name in row}

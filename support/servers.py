@@ -139,7 +139,7 @@ class Server(Startable):
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and wait until it answers; raise ServerError if it does not."""
+        """Start the server and wait until it answers, or raise ServerError."""
         if not self._installed:
             self._install()
             self._installed = True
@@ -314,7 +314,7 @@ class PostgresServer(Server):
             "port": self.port,
             "unix_socket_directories": self.directory,
             "max_connections": 200,
-            # Shared memory is in files of the data directory, so a kill leaves none behind.
+            # Shared memory in files of the data directory: a kill leaves none behind.
             "dynamic_shared_memory_type": "mmap",
             "fsync": "off",
             "full_page_writes": "off",

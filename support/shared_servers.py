@@ -45,7 +45,7 @@ class SharedServers:
         return servers
 
     def add(self, backend: str, start: Callable[[], tuple[str, str]]) -> None:
-        """Add the URL and the socket that ``start`` returns, or the reason why it fails."""
+        """Add the URL and the socket from ``start``, or the reason why it fails."""
         try:
             self.urls[backend], self.sockets[backend] = start()
         except ServerMissingError as error:

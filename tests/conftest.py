@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the template, the servers, and the checks of a service."""
+"""Fixtures for all tests: the template, the servers, and the checks of a service."""
 
 import shutil
 from pathlib import Path
@@ -16,25 +16,25 @@ pytest_plugins = ["support.pytest_plugin"]
 
 @pytest.fixture(scope="session")
 def set_default_gitconfig() -> dict[str, str]:
-    """Git's configuration in all tests: it does not wait for the disk."""
+    """Configure Git for all tests; it does not wait for the disk."""
     return {"core.fsync": "none", "maintenance.auto": "false"}
 
 
 @pytest.fixture(scope="session")
 def questionnaire() -> Questionnaire:
-    """The template's questions, asked one by one."""
+    """Provide the template's questions, which can be asked one by one."""
     return Questionnaire(template.questions_only())
 
 
 @pytest.fixture(scope="session")
 def copier_template_paths() -> list[str]:
-    """What pytest-copier renders: the template, without this repository's tests."""
+    """Limit what pytest-copier copies to the template."""
     return [*template.PATHS]
 
 
 @pytest.fixture(scope="session")
 def unversioned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template without its repository, which Copier would clone every time."""
+    """Provide the template outside Git; Copier would clone a repository each time."""
     folder = tmp_path_factory.mktemp("unversioned")
     template.copy_template(folder)
     return folder
@@ -44,7 +44,7 @@ def unversioned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copier(
     unversioned_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CopierFixture:
-    """Renders services, in a third of the time that pytest-copier takes."""
+    """Render services, in a third of the time that pytest-copier takes."""
     return CopierFixture(unversioned_template, {}, monkeypatch)
 
 
@@ -59,7 +59,7 @@ def copier_cache(
 
 @pytest.fixture(scope="session")
 def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of the template, with a tag for every release and for now."""
+    """Provide a repository of the template, with tags for all releases and for now."""
     folder = tmp_path_factory.mktemp("releases") / "template"
     template.make_releases(folder)
     return folder
@@ -67,24 +67,24 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config) -> SharedServers:
-    """The database servers of the run."""
+    """Provide the database servers of the test run."""
     return servers_of(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def samples(pytestconfig: pytest.Config) -> Samples:
-    """The variants that each argument of a test stands for."""
+    """Provide the variants for each argument of a test."""
     return samples_of(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def mypy_cache(pytestconfig: pytest.Config, worker_id: str) -> Path:
-    """Mypy's cache, of this worker and all runs: without it a check takes 8 s."""
+    """Provide mypy's cache, which persists across runs and saves 8 s per check."""
     assert pytestconfig.cache
     cache = pytestconfig.cache.mkdir(f"mypy-{worker_id.replace('master', 'gw0')}")
     ours = template.ROOT / ".mypy_cache"
     if ours.exists() and not any(cache.iterdir()):
-        shutil.copytree(ours, cache, dirs_exist_ok=True)  # It has most libraries.
+        shutil.copytree(ours, cache, dirs_exist_ok=True)  # It covers most libraries.
     return cache
 
 
@@ -96,5 +96,5 @@ def service_checker(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> ServiceChecker:
-    """Renders a service and checks it, or fails the test."""
+    """Provide the checks of rendered services; their findings fail the test."""
     return ServiceChecker(copier, servers, mypy_cache, tmp_path, request.node)

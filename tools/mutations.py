@@ -38,7 +38,7 @@ REPLICA = {"read_replica": True}
 
 @dataclass(frozen=True)
 class Mutation:
-    """A line of a service that is replaced."""
+    """A replacement of code in a service."""
 
     name: str
     path: str
@@ -442,7 +442,7 @@ MUTATIONS = [
 
 
 def survives(mutation: Mutation, template: Path, folder: Path, url: str) -> bool:
-    """Whether the suite of the service passes with the mutation."""
+    """Return whether the suite of the service passes with the mutation."""
     answers = {"database_url": BACKENDS[mutation.backend], **mutation.answers}
     data = {"package_name": "service", **answers}
     run_copy(str(template), folder, data, defaults=True, quiet=True)
@@ -455,7 +455,7 @@ def survives(mutation: Mutation, template: Path, folder: Path, url: str) -> bool
 
 
 def main() -> int:
-    """Try each mutation, and print those that no test notices."""
+    """Try each mutation, and print whether a test fails."""
     wanted = [each for each in MUTATIONS if " ".join(sys.argv[1:]) in each.name]
     survivors = 0
     with ExitStack() as exits:

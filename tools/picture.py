@@ -23,7 +23,7 @@ PICTURE = ROOT / "docs" / "images" / "prompt.svg"
 COLUMNS, ROWS = 80, 150
 HEX = re.compile("[0-9a-f]{6}")
 NAMED = {"default": None, "brown": "yellow"}
-"""Colours whose names in pyte are not those in Rich."""
+"""Colours that have other names in pyte than in Rich."""
 URL = "postgresql://shop@db.example.com/shop"
 KEYS = {
     "project_description": CLEAR + "Sells looms and engines.",
@@ -32,11 +32,11 @@ KEYS = {
     "driver": DOWN,
     "pool_size": CLEAR + "20",
 }
-"""What is typed at a question, before Enter."""
+"""The keys to type at a question, before Enter."""
 
 
 def session() -> pyte.Screen:
-    """The screen at the end of a session."""
+    """Return the screen at the end of a session."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "template").symlink_to(questions_only())
         screen = pyte.Screen(COLUMNS, ROWS)
@@ -49,7 +49,7 @@ def session() -> pyte.Screen:
 
 
 def shown(screen: pyte.Screen) -> list[int]:
-    """The numbers of the lines to show: all but the list of files, in no order."""
+    """Return the numbers of the lines to show: all except the list of files."""
     lines = [line.strip() for line in screen.display]
     last = max(number for number, line in enumerate(lines) if line)
     copying, after = (
@@ -60,7 +60,7 @@ def shown(screen: pyte.Screen) -> list[int]:
 
 
 def draw(screen: pyte.Screen) -> str:
-    """The screen as a window (SVG)."""
+    """Draw the screen as a window (SVG)."""
     console = Console(record=True, width=COLUMNS, file=StringIO())
     for number in shown(screen):
         line = Text()
@@ -76,7 +76,7 @@ def draw(screen: pyte.Screen) -> str:
 
 
 def text_of(drawing: str) -> str:
-    """What can be read in a drawing, which has letters of one style in a piece."""
+    """Return the text of a drawing, in which each element has letters of one style."""
     pieces = re.findall("<text[^>]*>(.*?)</text>", drawing)
     return html.unescape("\n".join(pieces))
 

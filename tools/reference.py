@@ -18,9 +18,9 @@ from support.variants import BACKENDS
 
 FOLDER = ROOT / "docs" / "reference"
 ABOUT = {"DATABASE_URL": "The database URL; the driver may be omitted."}
-"""Settings that have no docstring in a service."""
+"""The meaning of settings that have no docstring in a service."""
 LONGEST = 70
-"""Lines of a diff that are shown."""
+"""The maximum number of lines of a diff that are shown."""
 DATABASES: Mapping[str, Answers] = {
     "SQLite": {},
     "PostgreSQL": {"database_url": BACKENDS["postgresql"]},
@@ -29,7 +29,7 @@ DATABASES: Mapping[str, Answers] = {
 
 
 class Renderer:
-    """Renders services of the working tree, in ``folder``."""
+    """Renders services from the working tree into ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._template = folder / "template"
@@ -39,7 +39,7 @@ class Renderer:
         self._known: dict[str, dict[str, str]] = {}
 
     def render(self, answers: Answers) -> dict[str, str]:
-        """The text of every file of a service, but for the stored answers."""
+        """Return the text of every file of a service, except for the answers file."""
         data = {**NAMES, **answers}
         key = repr(sorted(data.items()))
         if key not in self._known:
@@ -52,7 +52,7 @@ class Renderer:
 
 
 def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]:
-    """The lines of the page about the questions."""
+    """Yield the lines of the page about the questions."""
     yield from (
         "# Questions",
         "",
@@ -85,7 +85,7 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
 
 
 def where_asked(questionnaire: Questionnaire, name: str) -> Answers:
-    """Answers after which the question ``name`` is asked: the defaults, if they do."""
+    """Return answers after which the question ``name`` is asked."""
     for answers in (DATABASES["SQLite"], DATABASES["PostgreSQL"]):
         given = {**NAMES, **answers}
         if questionnaire.is_asked(name, given):
@@ -94,7 +94,7 @@ def where_asked(questionnaire: Questionnaire, name: str) -> Answers:
 
 
 def word(answer: object) -> str:
-    """An answer as it is typed."""
+    """Return an answer in the form in which it is typed."""
     if isinstance(answer, bool):
         return "yes" if answer else "no"
     return str(answer)
@@ -103,7 +103,7 @@ def word(answer: object) -> str:
 def change(
     renderer: Renderer, given: Answers, answer: Answers, title: str
 ) -> Iterator[str]:
-    """What an answer changes, beside those given."""
+    """Yield lines about what an answer changes, in addition to the given ones."""
     old, new = renderer.render(given), renderer.render({**given, **answer})
     diffs = {
         name: list(
@@ -119,7 +119,7 @@ def change(
     counts = ", ".join(f"`{name}` {count(diff)}" for name, diff in diffs.items())
     yield from ("", f"{len(diffs)} files: {counts}." if diffs else "Nothing else.")
     shown: list[str] = []
-    # The database layer first; of whatever is short.
+    # Short diffs, those of the database layer first.
     for name, diff in sorted(diffs.items(), key=lambda item: "/db/" not in item[0]):
         if len(shown) + len(diff) < LONGEST and name in old and name in new:
             shown += [f"--- {name}", *(line.rstrip() for line in diff)]
@@ -128,13 +128,13 @@ def change(
 
 
 def count(diff: list[str]) -> str:
-    """How many lines are new and gone, as in "+2 −1"."""
+    """Return the numbers of added and removed lines, as in "+2 −1"."""
     signs = [line[0] for line in diff]
     return f"+{signs.count('+')} −{signs.count('-')}"
 
 
 def settings(renderer: Renderer) -> Iterator[str]:
-    """The lines of the page about a service's settings."""
+    """Yield the lines of the page about a service's settings."""
     yield from (
         "# Settings",
         "",
@@ -160,7 +160,7 @@ def settings(renderer: Renderer) -> Iterator[str]:
 
 
 def fields(source: str) -> Iterator[tuple[str, str, str, str]]:
-    """The name, default, values and meaning of each field of ``Settings``."""
+    """Yield the name, default, values and meaning of each field of ``Settings``."""
     tree = ast.parse(source)
     [model] = [
         node
@@ -194,7 +194,7 @@ def fields(source: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def pages() -> Mapping[str, str]:
-    """The text of each page."""
+    """Return the text of each page."""
     with tempfile.TemporaryDirectory() as folder:
         renderer = Renderer(Path(folder))
         return {

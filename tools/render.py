@@ -1,8 +1,8 @@
-"""Renders one variant of the working tree into a folder, to look at it.
+"""Renders one variant of the working tree into a folder, so that you can read it.
 
     uv run python -m tools.render postgresql-async-asyncpg-queue ../look
 
-The first argument is the id of a variant, as pytest shows it, or a part of one.
+The first argument is the id of a variant, as shown by pytest, or a part of it.
 """
 
 import sys
@@ -17,7 +17,7 @@ from support.variants import all_variants
 
 
 def main(wanted: str, folder: str) -> None:
-    """Render the first variant whose id holds ``wanted`` into ``folder``."""
+    """Render the first variant whose id contains ``wanted`` into ``folder``."""
     variants = {
         variant.id: variant for variant in all_variants(Questionnaire(questions_only()))
     }

@@ -1,1 +1,1 @@
-"""What the measured services serve."""
+"""The applications of the measured services."""

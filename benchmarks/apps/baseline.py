@@ -1,7 +1,7 @@
-"""The measured routes on a driver's own pool: the least that they can cost.
+"""The measured routes on a driver's own pool, as a lower bound of their cost.
 
-The environment names the driver (``BASELINE``, a key of ``POOLS``) and the place of the
-database (``BASELINE_DATABASE``, keyword arguments as JSON).
+The environment names the driver (``BASELINE``, a key of ``POOLS``) and the database
+(``BASELINE_DATABASE``, keyword arguments as JSON).
 """
 
 import json
@@ -45,7 +45,7 @@ INSERT = f"INSERT INTO users (email, name) VALUES ({first}, {second}) RETURNING 
 
 
 def with_author(row: pools.Row) -> pools.Row:
-    """A row of ``PAGE`` as the route returns it."""
+    """Return a row of ``PAGE`` in the form of the response."""
     author = {name: row[f"author_{name}"] for name in USERS_COLUMNS}
     return {**row, "author": author}
 
@@ -126,7 +126,7 @@ def sync_routes(router: APIRouter, pool: pools.SyncPool) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the pool, on the loop that serves."""
+    """Open the pool in the event loop of the server."""
     router = APIRouter(prefix="/bench")
     if DRIVER in SYNC:
         sync_routes(router, pool)

@@ -1,4 +1,4 @@
-"""The drivers' own pools of ten connections: what there is without an ORM."""
+"""The drivers' own pools of ten connections, without SQLAlchemy."""
 
 import asyncio
 import queue
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 class AsyncPool(Protocol):
-    """Connections to await; ``mark`` is the driver's placeholder."""
+    """A pool of async connections; ``mark`` is the driver's placeholder."""
 
     mark: str
 
@@ -20,7 +20,7 @@ class AsyncPool(Protocol):
 
 
 class SyncPool(Protocol):
-    """The same for threads."""
+    """A pool of sync connections, which threads share."""
 
     mark: str
 
@@ -98,12 +98,12 @@ class SyncPsycopg:
 
 
 def psycopg_options(*, database: str, **options: Any) -> dict[str, Any]:
-    """``options`` as psycopg calls them; a read needs no transaction."""
+    """Return psycopg's connection options; reads use autocommit."""
     return {"dbname": database, "autocommit": True, **options}
 
 
 class AsyncMysql:
-    """asyncmy and aiomysql, which look alike."""
+    """asyncmy and aiomysql, which have the same API."""
 
     mark = "%s"
 
@@ -140,7 +140,7 @@ class AsyncMysql:
 
 
 class SyncMysql:
-    """A queue of pymysql's connections, which has no pool."""
+    """A queue of connections, because pymysql has no pool."""
 
     mark = "%s"
 
@@ -177,7 +177,7 @@ class SyncMysql:
 
 
 class SyncSqlite:
-    """A queue of connections to a file."""
+    """A queue of connections to a SQLite file."""
 
     mark = "?"
 
@@ -210,7 +210,7 @@ class SyncSqlite:
 
 
 class AsyncSqlite:
-    """A queue of aiosqlite's connections, which has no pool."""
+    """A queue of connections, because aiosqlite has no pool."""
 
     mark = "?"
 

@@ -1,4 +1,4 @@
-"""What all measured routes take and return; without SQLAlchemy, for the baseline."""
+"""Request and response models of all measured routes, independent of SQLAlchemy."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ class UserIn(BaseModel):
 
 
 class UserOut(BaseModel):
-    """A user as the database has it."""
+    """A user as it is stored."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -28,7 +28,7 @@ class UserOut(BaseModel):
 
 
 class PostOut(BaseModel):
-    """A post as the database has it."""
+    """A post as it is stored."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -46,6 +46,6 @@ class PostOut(BaseModel):
 
 
 class PostWithAuthor(PostOut):
-    """A post, and who wrote it."""
+    """A post with its author."""
 
     author: UserOut

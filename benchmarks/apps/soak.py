@@ -1,4 +1,4 @@
-"""The rendered layer's routes, and what the process holds in memory."""
+"""The routes on the rendered layer, and a count of the objects in memory."""
 
 import gc
 
@@ -7,6 +7,6 @@ from bench_rendered import app  # type: ignore[import-not-found]
 
 @app.get("/objects")  # type: ignore[untyped-decorator]
 async def count_objects() -> int:
-    """Return how many objects the collector knows of, after it has collected."""
+    """Return the number of objects that the garbage collector tracks after a run."""
     gc.collect()
     return len(gc.get_objects())

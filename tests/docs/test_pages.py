@@ -1,4 +1,4 @@
-"""The documentation: every page is followed to its end, and what it names exists."""
+"""Tests of the documentation: all pages are followed, and all that they name exists."""
 
 import ast
 import re
@@ -35,11 +35,11 @@ ON_SEVERAL_SERVERS = (
 )
 """The pages whose service uses several servers with PostgreSQL."""
 ANSWERS = dict.fromkeys((*CHECKS, *ON_SEVERAL_SERVERS), POSTGRESQL)
-"""What the service of a page is on, if not on a file of SQLite."""
+"""The answers for the service of a page, if it does not use the defaults."""
 IN_MEMORY = "v0.3.1"
-"""The last release that renders services on SQLite in memory."""
+"""The last release that renders services with in-memory SQLite databases."""
 NOT_FOLLOWED = {
-    "benchmarks.md": "an hour of measuring",
+    "benchmarks.md": "takes an hour",
     "releasing.md": "makes a release",
     "update.md": "has a test of its own, below",
 }
@@ -47,20 +47,20 @@ NOT_FOLLOWED = {
 
 @pytest.fixture
 def reader(mypy_cache: Path, tmp_path: Path) -> Iterator[Reader]:
-    """Who follows a page, in an empty folder."""
+    """Provide a reader that follows a page in an empty folder."""
     with Reader(tmp_path) as reader:
         reader.environment["MYPY_CACHE_DIR"] = str(mypy_cache)
         yield reader
 
 
 def check(reader: Reader, mypy_cache: Path) -> None:
-    """The code that a page has led to passes the service's own checks."""
+    """Check that the service passes its own checks after the page."""
     assert check_style(reader.folder) == []
     assert fork_server.check_types(reader.folder, mypy_cache) == []
 
 
 def test_tutorial(reader: Reader, releases: Path, mypy_cache: Path) -> None:
-    """What its commands print is what the page shows."""
+    """The commands print what the page shows."""
     (reader.folder / "copier-fastapi-sqlalchemy").symlink_to(releases)
     reader.read(DOCS / "tutorial.md")
     check(reader, mypy_cache)
@@ -74,7 +74,7 @@ def test_how_to(
     servers: SharedServers,
     mypy_cache: Path,
 ) -> None:
-    """Each starts from a new service, called shop."""
+    """Each page starts with a new service called shop."""
     reader.folder /= "shop"
     names = {"project_name": "shop", "package_name": "shop"}
     copy(releases, reader.folder, NOW, names | ANSWERS.get(page, {}))
@@ -96,7 +96,7 @@ def test_how_to(
 
 
 def follow_the_move(reader: Reader, servers: SharedServers) -> None:
-    """Move a user and a post to a server, and look for them there."""
+    """Follow the page with a user and a post, and check that PostgreSQL has them."""
     reader.type("uv run alembic upgrade head")
     with closing(sqlite3.connect(reader.folder / "shop.db")) as database, database:
         database.execute("INSERT INTO users (email, name) VALUES ('a@b.de', 'Ada')")
@@ -153,7 +153,7 @@ def follow_on_several_servers(reader: Reader, page: Path) -> None:
 
 
 def test_update(reader: Reader, releases: Path) -> None:
-    """From a service of the first release, each command does what the text says."""
+    """In a service of the first release, each command does what the text says."""
     reader.folder /= "service"
     copy(releases, reader.folder, TAGS[0], {})
     models = reader.folder / "src/service/users/models.py"
@@ -180,7 +180,7 @@ def test_update(reader: Reader, releases: Path) -> None:
 
 
 def test_update_of_a_service_in_memory(reader: Reader, releases: Path) -> None:
-    """The command moves the database to a file, without Alembic."""
+    """The command switches to a database in a file, without Alembic."""
     reader.folder /= "service"
     copy(releases, reader.folder, IN_MEMORY, {"database_url": "sqlite://"})
     [command] = [
@@ -206,7 +206,7 @@ def test_an_update_without_a_terminal_says_what_to_do(
 
 
 def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
-    """Commands, code and files are in pages that the tests above know."""
+    """Only pages that the tests above follow contain commands, code or files."""
     followed = {"tutorial.md", *HOW_TO, *NOT_FOLLOWED}
     for path in DOCS.rglob("*.md"):
         name = str(path.relative_to(DOCS))
@@ -223,13 +223,13 @@ def test_tests_that_the_promises_name_exist() -> None:
         folder, _, name = file.rpartition("/")
         if folder == "tests/faults":
             path = ROOT / file
-        else:  # The name of the template may hold a condition.
+        else:  # The file name in the template may contain a condition.
             [path] = (ROOT / "template" / folder).glob(f"*{name}*")
         assert f"def {test}(" in path.read_text(), f"{file}::{test}"
 
 
 def test_readme_shows_code_that_is_rendered(releases: Path, tmp_path: Path) -> None:
-    """But for docstrings, by default."""
+    """The code is that of the default answers, without docstrings."""
     copy(releases, tmp_path / "service", NOW, {})
     package = tmp_path / "service/src/service"
     rendered = {
@@ -244,7 +244,7 @@ def test_readme_shows_code_that_is_rendered(releases: Path, tmp_path: Path) -> N
 
 
 def statements(code: str) -> set[str]:
-    """The statements of a module, without docstrings."""
+    """Return the statements of a module, without docstrings."""
     tree = ast.parse(code)
     for node in ast.walk(tree):
         match node:
@@ -254,19 +254,19 @@ def statements(code: str) -> set[str]:
 
 
 def test_reference_is_current() -> None:
-    """Else `uv run python -m tools.reference` writes it."""
+    """If this fails, run `uv run python -m tools.reference`."""
     for name, text in reference.pages().items():
         assert (reference.FOLDER / name).read_text() == text
 
 
 def test_picture_shows_what_is_asked() -> None:
-    """Else `uv run python -m tools.picture` draws it. How it looks is Rich's."""
+    """If this fails, run `uv run python -m tools.picture`. It compares only text."""
     drawn = picture.draw(picture.session())
     assert picture.text_of(picture.PICTURE.read_text()) == picture.text_of(drawn)
 
 
 def test_files_that_pages_link_to_exist() -> None:
-    """Images above all, which the site's builder does not look for."""
+    """The builder of the site does not check all links, such as those to images."""
     for page in (*ROOT.glob("*.md"), *DOCS.rglob("*.md")):
         targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
         for target in targets:
@@ -275,7 +275,7 @@ def test_files_that_pages_link_to_exist() -> None:
 
 
 def test_site_is_built_strictly(tmp_path: Path) -> None:
-    """Links, images and pages of the navigation are there."""
+    """The navigation lists only existing pages, and all pages are built."""
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: a server to break, and services that use it."""
+"""Fixtures for the fault tests: private servers, and services that use them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr
@@ -33,13 +33,13 @@ from support.variants import Variant
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
-    """Takes the figures that the test measures; the run prints them at its end."""
+    """Record the figures that the test measures; the run prints them at its end."""
     return Figures(request.node)
 
 
 @pytest.fixture
 def server(server_driver: Variant, servers: SharedServers) -> Iterator[Server]:
-    """A server of the test's own, to break; it does not run yet."""
+    """Provide a private server that the test may break, and has to start."""
     servers.require(server_driver.backend)
     own = own_server(server_driver.backend)
     yield own
@@ -48,7 +48,7 @@ def server(server_driver: Variant, servers: SharedServers) -> Iterator[Server]:
 
 @pytest.fixture
 def pooler() -> Iterator[PgBouncer]:
-    """A pooler with three connections to a server of the test's own."""
+    """Provide a pooler with three connections to a private server."""
     with (
         skip_where_missing(),
         PostgresServer(postgres_binaries()) as server,
@@ -59,7 +59,7 @@ def pooler() -> Iterator[PgBouncer]:
 
 @pytest.fixture
 def standby() -> Iterator[PostgresStandby]:
-    """A standby of a server of the test's own."""
+    """Provide a standby of a private server."""
     with (
         skip_where_missing(),
         PostgresServer(postgres_binaries()) as primary,
@@ -70,7 +70,7 @@ def standby() -> Iterator[PostgresStandby]:
 
 @pytest.fixture
 def mariadb_replica() -> Iterator[MariaDBReplica]:
-    """A replica of a server of the test's own."""
+    """Provide a replica of a private server."""
     with (
         skip_where_missing(),
         MariaDBPrimary(mariadb_binary()) as primary,
@@ -81,7 +81,7 @@ def mariadb_replica() -> Iterator[MariaDBReplica]:
 
 @pytest.fixture
 def replica(request: pytest.FixtureRequest) -> PostgresStandby | MariaDBReplica:
-    """A replica for the backend of the test's variant."""
+    """Provide a replica for the backend of the test's variant."""
     [variant] = (
         request.getfixturevalue(name)
         for name in request.fixturenames
@@ -94,7 +94,7 @@ def replica(request: pytest.FixtureRequest) -> PostgresStandby | MariaDBReplica:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[GaleraCluster]:
-    """A cluster, which the tests of a module leave as they found it."""
+    """Provide a cluster; each test of the module must restore its state."""
     with skip_where_missing(), GaleraCluster() as cluster:
         yield cluster
 
@@ -106,9 +106,10 @@ def render(
     request: pytest.FixtureRequest,
     tmp_path: Path,
 ) -> Iterator[Callable[[Variant], Rendering]]:
-    """Renders a variant, with a few routes more; its services end with the test.
+    """Provide a function that renders a variant with additional routes.
 
-    The database is on the test's own server, if it has one, or on the run's.
+    The database is on the test's private server, if it has one, or on the shared one.
+    The services are stopped after the test.
     """
 
     def locate(variant: Variant, exits: ExitStack) -> str:

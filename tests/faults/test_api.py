@@ -1,4 +1,4 @@
-"""Whatever is sent to the service, it has an answer: no error of its own."""
+"""Generated requests, valid and invalid: none causes an internal error."""
 
 import subprocess
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from support.processes import SCRIPTS
 from support.variants import Variant
 
 EXAMPLES = 10
-"""How many requests schemathesis makes up for each operation, beside its own."""
+"""The number of requests that Schemathesis generates at random per operation."""
 DESCRIBED = ("status_code", "content_type", "response_headers", "response_schema")
 NO_ERRORS = ["--mode=all", "--checks=not_a_server_error"]
-# FastAPI's own 400 for a body that is no text is in no description.
+# FastAPI does not document its 400 for a body that is not text.
 AS_DESCRIBED = [
     "--mode=positive",
     f"--checks={','.join(f'{it}_conformance' for it in DESCRIBED)}",
@@ -26,10 +26,10 @@ def test_no_request_breaks_the_service(
     render: Callable[[Variant], Rendering],
     tmp_path: Path,
 ) -> None:
-    """Requests made up from the OpenAPI document, valid and not, are never a 5xx.
+    """No request that is generated from the OpenAPI document gets a 5xx.
 
-    And every answer, errors included, is as the document describes it, which is the
-    same for all databases.
+    All responses, including errors, conform to the document, which is the same for all
+    databases.
     """
     rendering = render(sampled_driver)
     service = rendering.serve(app="service.main:app")

@@ -1,4 +1,4 @@
-"""Each limit in the chain ends a wait with a 503 or a 504, and a line in the log."""
+"""Each timeout ends a wait with a 503 or a 504, and is logged."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from support.variants import Variant
 def test_load_beyond_capacity_is_shed(
     mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """Who gets no turn in time is told to come again; the rest goes on as before."""
+    """Requests that queue for too long get a 503; other routes respond as before."""
     rendering = render(mode_driver)
     service = rendering.serve(pool_size=2, pool_timeout=0.5)
     holders, hold = 2, 2.0
@@ -67,7 +67,7 @@ def test_connection_to_a_server_that_hangs(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """A new connection is given up after ``DATABASE_CONNECT_TIMEOUT``."""
+    """A connection attempt is given up after ``DATABASE_CONNECT_TIMEOUT``."""
     rendering = render(server_driver)
     server.start()
     rendering.create_database()
@@ -90,7 +90,7 @@ def test_lock_that_is_not_granted(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """A statement waits no longer for a lock than ``DATABASE_LOCK_TIMEOUT``."""
+    """A statement waits for a lock for at most ``DATABASE_LOCK_TIMEOUT`` seconds."""
     rendering = render(server_driver)
     service = rendering.serve(lock_timeout=1)
     note = service.post("/notes", json={"title": "wanted"}).json()
@@ -116,7 +116,7 @@ def test_transaction_that_sits_idle(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """The database ends it after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
+    """The database ends the transaction after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
     rendering = render(server_driver)
     service = rendering.serve(idle_transaction_timeout=1)
     answer = service.post("/idle", params={"seconds": 2.5})

@@ -1,4 +1,4 @@
-"""300 clients, a pool of five: all are served, nothing is lost, nobody starves."""
+"""300 clients and a pool of five: all are served, no write is lost, none starves."""
 
 import asyncio
 import statistics
@@ -18,7 +18,7 @@ READS = ["/notes", "/notes/sessions", "/notes/all-sessions", "/notes/stream"]
 def test_load_of_300_clients(
     every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """One session, one shared with a dependency, all of them together, and streams."""
+    """The clients use all kinds of sessions, alone and together."""
     rendering = render(every_driver)
     rendering.create_database()
     service = rendering.service(pool_timeout=60)

@@ -1,4 +1,4 @@
-"""What a service logs, by uvicorn and by FastAPI's command line."""
+"""The log of a service that is started by uvicorn or by FastAPI's command line."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from support.services import Service
 from support.variants import Variant
 
 EMAIL = "s3cret@example.com"
-"""A value that statements have as a parameter."""
+"""A value that is a parameter of statements."""
 SETTINGS = {"LOG_FORMAT": "json", "DATABASE_SLOW_STATEMENT": "0.000001"}
 COMMANDS = {
     "uvicorn": ["python", "-m", "uvicorn", "faults:app"],
@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def parse(line: str) -> dict[str, Any]:
-    """A line of JSON; an empty object for any other line."""
+    """Return the object in a line of JSON, or an empty one for any other line."""
     try:
         parsed = json.loads(line)
     except ValueError:
@@ -34,7 +34,7 @@ def parse(line: str) -> dict[str, Any]:
 
 
 def is_listening(port: int) -> bool:
-    """Whether a service accepts connections."""
+    """Return whether a service accepts connections on the port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -55,7 +55,7 @@ def use(service: Service) -> None:
 
 
 def check(lines: Sequence[dict[str, Any]]) -> None:
-    """The lines of each request have its id and its route, and hold no parameter."""
+    """Check that the lines of each request have its id and route, and no parameter."""
     assert secrets_in(json.dumps(lines), "s3cret", "pa55word") == []
     first = [each for each in lines if each.get("request_id") == "first"]
     assert {each["route"] for each in first} == {"POST /users"}
@@ -71,11 +71,11 @@ def check(lines: Sequence[dict[str, Any]]) -> None:
 
 
 def serve(rendering: Rendering, command: str) -> list[str]:
-    """The lines of a service that a command starts, and that is used."""
+    """Start a service with a command and use it; return the lines of its log."""
     rendering.create_database()
     service = rendering.service()
     service.environment.update(SETTINGS)
-    if rendering.url.startswith("postgresql"):  # which trusts us, whatever we say
+    if rendering.url.startswith("postgresql"):  # It accepts any password.
         service.environment["DATABASE_PASSWORD"] = "pa55word"
     program, *arguments = COMMANDS[command]
     process = start(
@@ -97,7 +97,7 @@ def serve(rendering: Rendering, command: str) -> list[str]:
 def test_lines_are_json(
     sampled_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """All of them, from the start to the end."""
+    """All lines are JSON, from the start to the end of the service."""
     lines = list(map(parse, serve(render(sampled_driver), "uvicorn")))
 
     assert {} not in lines
@@ -108,7 +108,7 @@ def test_lines_are_json(
 def test_lines_of_other_commands_are_json(
     file_driver: Variant, render: Callable[[Variant], Rendering], command: str
 ) -> None:
-    """Those of the command itself, which does not import the service, are its own."""
+    """FastAPI's command writes its own lines before it imports the service."""
     lines = list(filter(None, map(parse, serve(render(file_driver), command))))
 
     check(lines)
@@ -118,7 +118,7 @@ def test_lines_of_other_commands_are_json(
 def test_text_lines_end_with_the_request(
     sampled_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """The default, for development."""
+    """Lines of text, the default for development, end with the id and the route."""
     rendering = render(sampled_driver)
     service = rendering.serve()
     use(service)

@@ -1,4 +1,4 @@
-"""Migrations: started several times at once, blocked by a lock, and failing halfway."""
+"""Migrations that run concurrently, that a lock blocks, and that fail halfway."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ ANSWERS = {
     "mysql": {"mode": "sync"},
     "sqlite": {"mode": "async"},
 }
-"""One service on each backend: async and sync differ in one function of `env.py`."""
+"""The answers per backend; async and sync differ in only one function of `env.py`."""
 
 MIGRATION = '''
 """A migration of this test."""
@@ -49,7 +49,7 @@ CONCURRENT_INDEX = """
 
 
 class MigratedService:
-    """A service with Alembic, whose commands run in processes of their own."""
+    """A service with Alembic, whose commands run in separate processes."""
 
     def __init__(self, rendering: Rendering, backend: str) -> None:
         self.backend = backend
@@ -63,7 +63,7 @@ class MigratedService:
         rendering.create_database()
 
     def write_migration(self, upgrade: str) -> None:
-        """Write the migration 0002, which runs the code ``upgrade``."""
+        """Write the migration 0002 with ``upgrade`` as its code."""
         path = self.folder / "migrations/versions/0002_test.py"
         path.write_text(MIGRATION.format(upgrade).lstrip())
 
@@ -79,7 +79,7 @@ class MigratedService:
         return start(command, self.folder, self.environment, log)
 
     def version(self) -> list[str]:
-        """The version that the database is at."""
+        """Return the current version of the database."""
         return self.rows("SELECT version_num FROM alembic_version")
 
 
@@ -87,7 +87,7 @@ class MigratedService:
 def service(
     request: pytest.FixtureRequest, render: Callable[[Variant], Rendering]
 ) -> MigratedService:
-    """A service on the backend that the test is parametrised with."""
+    """Provide a service on the backend that the test is parametrised with."""
     name: str = request.param
     backend = "postgresql" if name == "pooler" else name
     answers = {"database_url": BACKENDS[backend], "transaction": "request"}
@@ -102,7 +102,7 @@ def service(
 
 @pytest.fixture
 def open_transaction(service: MigratedService) -> Iterator[None]:
-    """Another program has read the users in a transaction that is still open."""
+    """Read the users in a transaction that stays open inside the ``with`` block."""
     assert service.upgrade().returncode == 0
     url = make_url(service.url).set(drivername=DRIVERS[service.backend])
     with create_engine(url, poolclass=NullPool).connect() as connection:
@@ -116,7 +116,7 @@ SERVERS = pytest.mark.parametrize("service", ["postgresql", "mysql"], indirect=T
 
 @pytest.mark.parametrize("service", [*ANSWERS, "pooler"], indirect=True)
 def test_three_upgrades_at_once(service: MigratedService) -> None:
-    """One migrates; the others say that they wait, and a fourth that it gave up."""
+    """One process migrates, the others print that they wait, and a fourth gives up."""
     concurrent_index = CONCURRENT_INDEX if service.backend == "postgresql" else ""
     service.write_migration(PAUSE + concurrent_index)
     service.environment["DATABASE_IDLE_TRANSACTION_TIMEOUT"] = "1"
@@ -140,7 +140,7 @@ def test_three_upgrades_at_once(service: MigratedService) -> None:
 @SERVERS
 @pytest.mark.usefixtures("open_transaction")
 def test_migration_gives_up_on_a_lock(service: MigratedService) -> None:
-    """Before the statements that queue behind it do; the database stays as it was."""
+    """The migration fails before the statements that queue behind it do."""
     service.write_migration('op.add_column("users", sa.Column("age", sa.Integer))')
     service.environment["DATABASE_LOCK_TIMEOUT"] = "60"
 
@@ -170,7 +170,7 @@ def test_statements_of_migrations_have_a_timeout_of_their_own(
 
 @ALL
 def test_run_after_a_failed_migration(service: MigratedService) -> None:
-    """Where DDL is transactional, nothing is left; on MySQL, the table is."""
+    """A failed migration leaves nothing behind, except on MySQL."""
     create = 'op.create_table("half", sa.Column("id", sa.Integer, primary_key=True))'
     fail = '\n    op.execute("SELECT nothing FROM nowhere")'
     assert service.upgrade().returncode == 0

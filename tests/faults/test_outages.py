@@ -1,4 +1,4 @@
-"""The database is down, restarts, crashes and hangs; the service gets over it."""
+"""The database is down, restarts, crashes or hangs, and the service recovers."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def test_start_before_the_database(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """The service lives without its database, says so, and catches up on it."""
+    """The service starts without the database, responds with 503, and recovers."""
     rendering = render(server_driver)
     service = rendering.service()
     service.start()
@@ -54,7 +54,7 @@ def test_restart_while_quiet(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """No request fails after the database restarted while nobody used it."""
+    """No request fails after the database was restarted while the service was idle."""
     rendering = render(server_driver)
     server.start()
     rendering.create_database()
@@ -87,7 +87,7 @@ def test_outage_under_load(
     figures: Figures,
     fault: str,
 ) -> None:
-    """What was acknowledged is there, whatever happens; and then all is well again."""
+    """No acknowledged write is lost, and the service recovers."""
     rendering = render(server_driver)
     server.start()
     service = rendering.serve(
@@ -151,7 +151,7 @@ def test_end_of_the_service(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """A request in flight is finished, and every connection is closed."""
+    """On SIGTERM, the request in flight completes, and all connections are closed."""
     rendering = render(server_driver)
     service = rendering.serve()
 
@@ -184,7 +184,7 @@ def test_four_workers_on_an_empty_database(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """All of them start, and find or create the tables."""
+    """All workers start, and one of them creates the tables."""
     rendering = render(sampled_driver)
     rendering.create_database()
     service = rendering.service()

@@ -1,4 +1,4 @@
-"""Routes as users write them: transactions in requests, sockets, and busy services."""
+"""Typical routes of users: nested transactions, WebSockets, and busy services."""
 
 import asyncio
 import time
@@ -22,13 +22,13 @@ SOCKETS = 12
 def test_transaction_in_a_request(
     pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """A hundred requests that each open a second transaction do not wait in a circle.
+    """A hundred requests that each open a second transaction do not deadlock.
 
-    SQLite has one connection to write: there, each is refused at once.
+    SQLite has only one connection for writes, so it refuses each of them at once.
     """
     rendering = render(pooled_driver)
     service = rendering.serve()
-    # Without a pool, each has two connections, of the two hundred that the server has.
+    # Without a pool, each request takes two of the server's two hundred connections.
     requests = CLIENTS if pooled_driver.answers["pool"] == "queue" else 40
 
     async def load() -> tuple[Clients, Clients]:
@@ -73,7 +73,7 @@ def test_one_transaction_too_many(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """A third transaction is refused at once, and says what to do."""
+    """A third transaction is refused at once, with the remedy."""
     rendering = render(sampled_pooled_driver)
     service = rendering.serve()
 
@@ -96,7 +96,7 @@ def test_sockets(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """A socket may not hold a session; between messages it holds no connection."""
+    """A WebSocket cannot have a session, and holds no connection between messages."""
     rendering = render(sampled_pooled_driver)
     service = rendering.serve(pool_timeout=1)
     address = service.url.replace("http", "ws", 1)
@@ -140,7 +140,7 @@ def look_around(service: Service) -> list[int]:
 def test_clients_that_disconnect_in_the_queue(
     queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """Of 300 requests whose clients hang up, those run that have begun; then others."""
+    """Of 300 requests whose clients disconnect, only those that have begun run."""
     rendering = render(queue_driver)
     service = rendering.serve(pool_timeout=30)
 
@@ -164,9 +164,9 @@ def test_clients_that_disconnect_in_the_queue(
     )
 
     assert ledger.answers == {"200": CLIENTS}
-    assert served <= 3 * POOL_SIZE  # In two seconds, and those that run by then.
+    assert served <= 3 * POOL_SIZE  # those that began within two seconds
     deadline = time.monotonic() + 20
-    while service.get("/pools").json():  # Those that run to their end.
+    while service.get("/pools").json():  # The requests that had begun run to their end.
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -174,9 +174,9 @@ def test_clients_that_disconnect_in_the_queue(
 def test_ready_while_busy(
     queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """A service that turns requests away is ready, and probes share a connection."""
+    """A service that rejects requests is ready, and probes share a connection."""
     rendering = render(queue_driver)
-    # A file has one connection to write, so one request keeps all others waiting.
+    # SQLite has one connection for writes, so one request blocks all others.
     holders = 1 if queue_driver.backend == "sqlite" else POOL_SIZE
     service = rendering.serve(pool_size=holders, pool_timeout=0.3)
     connections = CONNECTIONS[queue_driver.backend]
@@ -201,7 +201,7 @@ def test_ready_while_busy(
     figures(probes=200, ready=probes.ledger.answers["200"], connections=opened)
 
     assert probes.ledger.answers == {"200": 200}
-    assert opened <= POOL_SIZE + 3  # Those that create_tables and titles() left open.
+    assert opened <= POOL_SIZE + 3  # with those of create_tables and titles()
 
 
 def test_not_ready_while_the_database_hangs(
@@ -210,7 +210,7 @@ def test_not_ready_while_the_database_hangs(
     render: Callable[[Variant], Rendering],
     figures: Figures,
 ) -> None:
-    """Probes are answered 503 in time, also on a connection that was open before."""
+    """Probes get a 503 in time, even on a connection that is already open."""
     rendering = render(server_driver)
     server.start()
     service = rendering.serve(connect_timeout=2)

@@ -1,7 +1,7 @@
-"""Several servers: a pooler, a failover pair and a cluster, broken under load.
+"""A pooler, a replica, a failover pair and a cluster, which fail under load.
 
-Whatever breaks, no acknowledged write is lost, and the service answers 503 until the
-servers are back.
+Whatever fails, no acknowledged write is lost, and the service responds with 503 until
+the servers are back.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Render = Callable[[Variant], Rendering]
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
-    """Takes what the test measures; the run prints it at its end."""
+    """Record the figures that the test measures; the run prints them at its end."""
     return ScaleOutFigures(request.node)
 
 
@@ -52,10 +52,10 @@ def use_during(
     *,
     reads_own: bool = True,
 ) -> tuple[Ledger, float]:
-    """Write and read before, during and after a fault; seconds until it was over.
+    """Write and read before, during and after a fault; return the seconds to recover.
 
-    ``fault`` returns the moment from which they count. With ``reads_own``, each client
-    looks for what it has written.
+    They count from the moment that ``fault`` returns. With ``reads_own``, each client
+    checks that it reads its own writes.
     """
 
     async def use() -> tuple[Ledger, float]:
@@ -93,7 +93,7 @@ def use_during(
 
 
 def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
-    """Assert that all is well again; how many acknowledged writes are lost."""
+    """Assert that the service has recovered; return the number of lost writes."""
     lost = ledger.lost(rendering.titles())
     after = [service.post("/notes", json={"title": uuid4().hex[:20]}) for _ in range(9)]
 
@@ -107,7 +107,7 @@ def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
 
 
 def kill_and_start(server: Server) -> float:
-    """Kill the server and start it again; the moment when it runs."""
+    """Kill the server and start it again; return the moment when it runs."""
     server.kill()
     time.sleep(0.3)
     server.start()
@@ -117,16 +117,16 @@ def kill_and_start(server: Server) -> float:
 def test_pooler(
     pooler_driver: Variant, pooler: PgBouncer, render: Render, figures: ScaleOutFigures
 ) -> None:
-    """Many clients share three connections, with timeouts and the read guard.
+    """Many clients share three connections; timeouts and read-only sessions work.
 
-    Then the pooler is killed, and the server.
+    Then the pooler is killed, and then the server.
     """
     rendering = render(pooler_driver)
     rendering.url = pooler.url("app")
     service = rendering.serve(
         pool_size=20, pool_timeout=30, statement_timeout=2, connect_timeout=2
     )
-    # Without a pool, each request takes as long as its connection.
+    # Without a pool, each request opens a connection, which takes longer.
     rounds = 40 if pooler_driver.answers["pool"] == "queue" else 10
 
     async def load() -> Ledger:
@@ -154,10 +154,10 @@ def test_pooler(
     assert set(ledger.answers) == {"200", "201"}
     assert not [title for title in rendering.titles() if title.startswith("guarded")]
     assert slow.status_code == 504
-    # What a transaction has set does not stay with the connection.
+    # The settings of a transaction do not remain on the connection.
     assert execute(pooler.url("app"), "SHOW statement_timeout") == ["0"]
     for name, server in (("pooler", pooler), ("server", pooler.server)):
-        # Requests with two sessions would wait for each other, as the pool is larger.
+        # Requests with two sessions would deadlock: the pooler has too few connections.
         fault = partial(kill_and_start, server)
         ledger, seconds = use_during(service, fault, ["/notes"])
         lost = check(rendering, service, ledger)
@@ -168,7 +168,7 @@ def test_pooler(
 def test_two_transactions_in_requests_behind_a_pooler(
     pooler_queue_driver: Variant, pooler: PgBouncer, render: Render
 ) -> None:
-    """They do not wait in a circle if the pooler has more than the service's pool."""
+    """They do not deadlock if the pooler has more connections than the service."""
     rendering = render(pooler_queue_driver)
     rendering.url = pooler.url("app")
     service = rendering.serve(pool_size=2, pool_timeout=30)
@@ -191,7 +191,7 @@ Replica = PostgresStandby | MariaDBReplica
 def serve_with_replica(
     rendering: Rendering, replica: Replica, **settings: Any
 ) -> Service:
-    """A service that reads from the replica."""
+    """Start a service that reads from the replica."""
     rendering.url = replica.primary.url("app")
     service = rendering.serve(read_url=replica.url("app"), **settings)
     wait_for(lambda: servers(service)["replica"] == "ok")
@@ -199,7 +199,7 @@ def serve_with_replica(
 
 
 def servers(service: Service) -> dict[str, str]:
-    """What readiness says of the servers."""
+    """Return the state of the servers according to ``/health/ready``."""
     answer = service.get("/health/ready")
     return answer.json() if answer.is_success else {}
 
@@ -207,7 +207,7 @@ def servers(service: Service) -> dict[str, str]:
 def test_clients_read_their_own_writes(
     replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
 ) -> None:
-    """The replica's replay is paused: a client's own writes are in no read of it."""
+    """While the replay is paused, clients with cookies read their own writes."""
     rendering = render(replica_driver)
     service = serve_with_replica(rendering, replica, read_max_lag=60)
     assert service.get("/port").json() == replica.port
@@ -241,7 +241,7 @@ def test_clients_read_their_own_writes(
 
     assert set(with_cookies.answers) == set(without.answers) == {"200", "201"}
     assert without.stale == 6 * CLIENTS
-    # Once the replica has replayed them, it answers whoever wrote.
+    # Once it has replayed the writes, the replica serves clients with cookies, too.
     assert asyncio.run(read_while_the_primary_is_down()) == {"200"}
     assert servers(service) == {
         "status": "degraded",
@@ -253,7 +253,7 @@ def test_clients_read_their_own_writes(
 def test_replica_is_killed(
     replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
 ) -> None:
-    """Reads go to the primary, and return to the replica when it is back."""
+    """Reads use the primary, and return to the replica when it is back."""
     rendering = render(replica_driver)
     service = serve_with_replica(
         rendering, replica, pool_timeout=5, connect_timeout=2, statement_timeout=5
@@ -282,14 +282,14 @@ def test_replica_is_killed(
 def test_replica_lags_without_a_fallback(
     sampled_replica_driver: Variant, replica: Replica, render: Render
 ) -> None:
-    """Reads are answered 503 while the replica is too far behind, or down."""
+    """Reads get a 503 while the replica is down or too far behind."""
     rendering = render(sampled_replica_driver)
     service = serve_with_replica(
         rendering, replica, read_fallback=False, read_max_lag=2, connect_timeout=2
     )
 
     def statuses() -> set[int]:
-        """Of a read and a stream; a stream that has begun can only break off."""
+        """Return the statuses of a read and a stream; none if the stream breaks off."""
         with suppress(httpx2.RemoteProtocolError):
             return {
                 service.get(path).status_code for path in ("/notes", "/notes/stream")
@@ -312,7 +312,7 @@ def test_replica_lags_without_a_fallback(
 def test_read_that_replay_cancels(
     postgresql_replica_driver: Variant, standby: PostgresStandby, render: Render
 ) -> None:
-    """A standby cancels a query that is in the way of what it replays (40001)."""
+    """A query that delays a standby's replay is cancelled (40001), which is a 503."""
     rendering = render(postgresql_replica_driver)
     service = serve_with_replica(rendering, standby)
     standby.configure(max_standby_streaming_delay="0")
@@ -333,7 +333,7 @@ def test_read_that_replay_cancels(
 
 
 def url_of_pair(standby: PostgresStandby) -> str:
-    """The URL of the primary, whichever of the two it is."""
+    """Return a URL with both hosts, by which drivers find the primary."""
     hosts = [f"127.0.0.1:{server.port}" for server in (standby.primary, standby)]
     url = make_url(standby.url("app"))._replace(host=None, port=None)
     url = url.update_query_dict({"host": hosts, "target_session_attrs": "primary"})
@@ -346,9 +346,9 @@ def test_switchover_and_failover(
     render: Render,
     figures: ScaleOutFigures,
 ) -> None:
-    """Primary and standby change places as planned; then the new primary is killed.
+    """Primary and standby swap roles; then the new primary is killed.
 
-    The other one, which has become a synchronous standby, is promoted.
+    The other server, by then a synchronous standby, is promoted.
     """
     rendering = render(postgresql_driver)
     rendering.url = url_of_pair(standby)
@@ -386,7 +386,7 @@ def test_connections_to_a_standby_are_replaced(
     render: Render,
     figures: ScaleOutFigures,
 ) -> None:
-    """The proxy that is the URL's host leads to a standby for a while."""
+    """A proxy, which is the host of the URL, leads to a standby for a while."""
     with running_proxy([standby.primary.port]) as proxy:
         rendering = render(postgresql_driver)
         url = make_url(standby.url("app")).set(port=proxy.port)
@@ -396,12 +396,12 @@ def test_connections_to_a_standby_are_replaced(
 
         def lead_to_standby() -> float:
             proxy.targets = [standby.port]
-            standby.primary.restart()  # Ends the connections.
+            standby.primary.restart()  # This closes the connections.
             time.sleep(0.5)
             proxy.targets = [standby.primary.port]
             return time.monotonic()
 
-        # A connection that is opened meanwhile, to read, stays with the standby.
+        # A read connection that is opened in the meantime stays with the standby.
         ledger, seconds = use_during(service, lead_to_standby, reads_own=False)
         lost = check(rendering, service, ledger)
         row = ("failover", postgresql_driver.id, "proxy leads to a standby")
@@ -415,7 +415,7 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
     render: Render,
     figures: ScaleOutFigures,
 ) -> None:
-    """A proxy, as HAProxy, connects to another node."""
+    """A proxy such as HAProxy connects to another node."""
     first, second, third = cluster.nodes
     with running_proxy([node.port for node in cluster.nodes]) as proxy:
         rendering = render(mysql_driver)
@@ -438,7 +438,7 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
         figures(*row, ledger, lost=lost, recovered_after=seconds)
         first.start()
         proxy.targets = [second.port]
-        # New connections, to the node that is going to be cut off.
+        # New connections lead to the node that will be isolated.
         service.kill()
         service.start()
         ledger, seconds = use_during(service, cut_off)
@@ -457,8 +457,7 @@ def test_conflicting_writes_in_a_cluster(
 ) -> None:
     """Two services write the same row through two nodes.
 
-    ``run_in_transaction`` runs again until it succeeds; elsewhere the commit is refused
-    with a 503.
+    ``run_in_transaction`` retries until it succeeds; other requests get a 503.
     """
     rendering = render(mysql_driver)
     name = f"app_{uuid4().hex[:8]}"

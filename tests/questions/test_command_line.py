@@ -1,4 +1,4 @@
-"""Copier's command line, as a user meets it: prompts, refusals, and what to do next."""
+"""Tests of Copier's command line: prompts, refusals, and the next commands."""
 
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def test_a_refused_answer_is_asked_again(tmp_path: Path) -> None:
         terminal.answer("pool_pre_ping", DOWN + DOWN)
         terminal.answer("transaction", DOWN)
         terminal.answer("alembic")
-        # A letter is all the answer: Enter is that to the next question.
+        # One letter answers this question; Enter answers the next one.
         terminal.answer("example", "n")
         terminal.answer("ci", DOWN)
         terminal.answer("read_replica", "y")
@@ -149,7 +149,7 @@ def test_a_mode_that_the_url_excludes_cannot_be_chosen(tmp_path: Path) -> None:
 def next_commands(
     capsys: pytest.CaptureFixture[str], folder: str = "shop", /, **data: object
 ) -> list[str]:
-    """Return the lines that the message after the copy asks to type."""
+    """Return the commands in the message after a copy."""
     run_copy(str(questions_only()), folder, data, defaults=True, pretend=True)
     message = capsys.readouterr().err.partition("Next:")[2]
     return [line.strip() for line in message.splitlines() if line.strip()]

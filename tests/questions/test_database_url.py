@@ -1,4 +1,4 @@
-"""What a database URL is taken to mean, compared with SQLAlchemy's own reading."""
+"""Tests of the parser of database URLs, compared with SQLAlchemy's."""
 
 import json
 import re
@@ -15,13 +15,13 @@ from support.questions import answer, macros
 
 
 def parse(url: str) -> dict[str, Any]:
-    """Return the parts of `url`, as the templates get them."""
+    """Return the parts of `url` that the templates use."""
     parts: dict[str, Any] = json.loads(macros("url").parse_url(url))
     return parts
 
 
 def problem(url: str) -> str:
-    """Return what the prompt says about `url`, nothing when it is accepted."""
+    """Return what the prompt says about `url`; nothing if it is accepted."""
     return str(macros("url").url_problem(url)).strip()
 
 
@@ -105,7 +105,7 @@ def test_the_name_of_the_database_is_decoded(url: str) -> None:
 
 
 def keeps_a_file(database_url: str) -> bool:
-    """Return whether SQLite itself, given the URL, keeps its data in a file."""
+    """Return whether SQLite keeps the data of this URL in a file."""
     url = make_url(database_url).set(drivername="sqlite")
     with create_engine(url, poolclass=NullPool).connect() as connection:
         return bool(connection.execute(text("PRAGMA database_list")).one().file)
@@ -184,12 +184,12 @@ ANY_URLS = st.builds(
 
 
 def sqlalchemy_reads(url: str) -> URL:
-    """Return SQLAlchemy's reading, which does not know the name `postgres`."""
+    """Return the URL as SQLAlchemy parses it; it does not know the name `postgres`."""
     return make_url(re.sub("^postgres(?=[+:])", "postgresql", url))
 
 
 def assert_read_alike(url: str) -> None:
-    """Assert that the macro and SQLAlchemy agree on an accepted URL."""
+    """Assert that the macro and SQLAlchemy parse an accepted URL in the same way."""
     ours, theirs = parse(url), sqlalchemy_reads(url)
     assert theirs.password is None
     assert ours["dialect"] == theirs.get_backend_name()
@@ -198,7 +198,7 @@ def assert_read_alike(url: str) -> None:
     assert ours["host"] == (theirs.host or "")
     assert ours["port"] == (None if theirs.port is None else str(theirs.port))
     assert ours["database"] == (theirs.database or "")
-    # SQLAlchemy leaves options without a value out, and collects the ones given twice.
+    # SQLAlchemy omits options without a value, and makes a tuple of repeated ones.
     assert {key: value for key, value in ours["options"].items() if value} == {
         key: value if isinstance(value, str) else value[0]
         for key, value in theirs.query.items()

@@ -1,4 +1,4 @@
-"""What is asked, in which order, and which answers are taken."""
+"""Tests of the questions: their order, their conditions, and the valid answers."""
 
 import sys
 import tomllib
@@ -46,8 +46,8 @@ LONGEST_PACKAGE = "a" * 40
 
 
 def refusal(**data: object) -> str:
-    """Return what the user gets to read when `data` is refused."""
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - Copier raises nothing finer
+    """Return the message by which `data` is refused."""
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - Copier raises no subclass
         answer(**data)
     return str(error.value)
 
@@ -316,7 +316,7 @@ def test_a_good_answer_is_taken(name: str, value: object) -> None:
 def test_a_bad_answer_is_refused_with_the_remedy(
     name: str, value: object, remedy: str
 ) -> None:
-    # This is the line that the prompt shows, on a terminal of 80 columns.
+    # The prompt shows this line, which must fit a terminal of 80 columns.
     line = f"Validation error for question '{name}': {remedy}"
     assert refusal(**{"database_url": SERVER, name: value}) == line
     assert len(line) <= 80
@@ -388,7 +388,7 @@ def test_a_driver_that_contradicts_url_or_mode_is_refused(data: dict[str, Any]) 
 
 
 def is_refused(package_name: str) -> bool:
-    """Return whether a package may not have this name."""
+    """Return whether this package name is refused."""
     return bool(macros("names").package_problem(package_name, package_name).strip())
 
 
@@ -400,7 +400,7 @@ def test_no_package_is_named_like_a_standard_module() -> None:
 
 
 def installed(project: Path) -> Iterator[str]:
-    """Yield what a service's environment holds: distributions and modules, as names."""
+    """Yield the names of the distributions and modules in a service's environment."""
     pyproject = tomllib.loads((project / "pyproject.toml").read_text())
     groups = pyproject["dependency-groups"].values()
     wanted = [
@@ -421,7 +421,7 @@ def installed(project: Path) -> Iterator[str]:
             continue  # for another system or an older Python
         for line in map(Requirement, further):
             extras = {"", *requirement.extras}
-            # Only the extras count: markers differ between the systems we render for.
+            # Only extras count: other markers depend on the system and the Python.
             if "extra" not in str(line.marker) or any(
                 line.marker.evaluate({"extra": extra})
                 for extra in extras
@@ -431,7 +431,7 @@ def installed(project: Path) -> Iterator[str]:
     names = {Requirement(key).name.lower().replace("_", "-") for key in seen}
     for module, owners in metadata.packages_distributions().items():
         ours = names & {owner.lower().replace("_", "-") for owner in owners}
-        if ours and not module.endswith("__mypyc"):  # Compiled, and named by a hash.
+        if ours and not module.endswith("__mypyc"):  # compiled
             yield module
 
 

@@ -1,4 +1,4 @@
-"""The CI of a rendered service, above all its check of new migrations."""
+"""Tests of the CI configuration of a service, such as its check of new migrations."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ COLUMN = "    age: Mapped[int | None]\n"
 BLOCKING = 'op.execute("ALTER TABLE users ALTER COLUMN name TYPE varchar(100)")'
 INITIAL, MODELS = "migrations/versions/0001_initial.py", "src/service/users/models.py"
 
-# A change of files that must not be merged, and what the check then says.
+# Changes that must not be merged, and the message of the check.
 FAULTS = {
     "a lock that blocks reads": (
         {NEW: ("def upgrade() -> None:", f"def upgrade() -> None:\n    {BLOCKING}")},
@@ -56,13 +56,13 @@ FAULTS = {
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
-    """Who runs commands in the service."""
+    """Provide a reader that runs commands in the service."""
     with Reader(tmp_path) as reader:
         yield reader
 
 
 def migration_check(reader: Reader, gitlab: bool) -> str:
-    """The script of the check of the new migrations."""
+    """Return the script that checks new migrations."""
     if not gitlab:
         [step] = [each for each in github_script(reader.folder) if "restore" in each]
         return step
@@ -72,7 +72,7 @@ def migration_check(reader: Reader, gitlab: bool) -> str:
 
 
 def propose(reader: Reader, copier: CopierFixture, **answers: object) -> None:
-    """Render a service that is on a main branch, and a change with a migration."""
+    """Render a service on the main branch, and make a change with a migration."""
     reader.folder /= "service"
     copier.copy(reader.folder, package_name="service", **answers)
     commit(reader.folder, "Released")
@@ -87,7 +87,7 @@ def propose(reader: Reader, copier: CopierFixture, **answers: object) -> None:
 
 
 def check(reader: Reader, gitlab: bool = False) -> tuple[int, str]:
-    """Commit the change, and run the check as a CI does: its exit code, its output."""
+    """Commit the change and run the check; return its exit code and its output."""
     commit(reader.folder, "Age")
     script = migration_check(reader, gitlab)
     done = run(
@@ -100,7 +100,7 @@ def check(reader: Reader, gitlab: bool = False) -> tuple[int, str]:
 
 @pytest.fixture
 def database(reader: Reader, servers: SharedServers) -> Iterator[None]:
-    """An empty database on PostgreSQL."""
+    """Provide an empty PostgreSQL database."""
     url = create_database(servers.url("postgresql"), f"ci-{uuid4().hex}")
     reader.environment["DATABASE_URL"] = url
     yield
@@ -143,7 +143,7 @@ def test_faulty_migration_is_refused(
 def test_both_kinds_of_ci_run_the_same_commands(
     answers: dict[str, str], copier: CopierFixture, tmp_path: Path
 ) -> None:
-    """But for the branch that a change goes to, which GitLab has to fetch."""
+    """They differ only in the target branch, which GitLab has to fetch."""
     scripts = [
         function(copier.copy(tmp_path / ci, **answers, ci=ci).path)
         for ci, function in (("github", github_script), ("gitlab", gitlab_script))
@@ -154,7 +154,7 @@ def test_both_kinds_of_ci_run_the_same_commands(
 
 
 class Advisories(ThreadingHTTPServer):
-    """A service with the interface of OSV, which knows of ``vulnerable`` packages."""
+    """A server with OSV's interface, which reports ``vulnerable`` packages."""
 
     def __init__(self, vulnerable: str) -> None:
         super().__init__(("127.0.0.1", 0), AdvisoryHandler)
@@ -162,7 +162,7 @@ class Advisories(ThreadingHTTPServer):
 
 
 class AdvisoryHandler(BaseHTTPRequestHandler):
-    """Answers queries for many packages, and for one vulnerability."""
+    """Answers batch queries for packages, and queries for one vulnerability."""
 
     server: Advisories
 
@@ -204,7 +204,7 @@ class AdvisoryHandler(BaseHTTPRequestHandler):
 def test_audit_finds_vulnerable_dependencies(
     vulnerable: str, copier: CopierFixture, tmp_path: Path
 ) -> None:
-    """It asks OSV about all that the service depends on."""
+    """The audit asks OSV about all dependencies of the service."""
     project = copier.copy(tmp_path / "service")
     assert "uv audit" in github_script(project.path)
     with Advisories(vulnerable) as advisories:
@@ -220,7 +220,7 @@ def test_audit_finds_vulnerable_dependencies(
 def test_dependency_updates_are_configured(
     copier: CopierFixture, tmp_path: Path
 ) -> None:
-    """By what the hosts of the two CIs offer; not at all without a CI."""
+    """GitHub has Dependabot, GitLab has Renovate, and without a CI there is neither."""
     files = {
         "github": (".github/dependabot.yml", "vendor.dependabot"),
         "gitlab": ("renovate.json", "vendor.renovate"),

@@ -1,4 +1,4 @@
-"""The container and the CI: checked by their tools, and run without them."""
+"""Tests of the container and CI files: validated by tools, and run without Docker."""
 
 import re
 import shlex
@@ -28,21 +28,21 @@ SERVICES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def services(copier: CopierFixture, tmp_path: Path) -> list[CopierProject]:
-    """A service of every kind that has other containers."""
+    """Render a service for each variant of the container files."""
     return [
         copier.copy(tmp_path / name, **answers) for name, answers in SERVICES.items()
     ]
 
 
 def check(services: list[CopierProject], file: str, *command: str) -> None:
-    """Have a tool of this environment check a file of each of the services."""
+    """Check a file of each service with a tool of this environment."""
     files = [service / file for service in services]
     done = run([SCRIPTS / command[0], *command[1:], *files], Path.cwd())
     assert done.returncode == 0, done.stdout
 
 
 def check_schema(services: list[CopierProject], file: str, name: str) -> None:
-    """Check a file by a schema that check-jsonschema brings along."""
+    """Check a file of each service against a schema of check-jsonschema."""
     check(services, file, "check-jsonschema", "--builtin-schema", f"vendor.{name}")
 
 
@@ -96,7 +96,7 @@ def check_compose_file(service: CopierProject) -> None:
 
 
 def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
-    """The Dockerfile's own steps, in a folder that holds what they copy and no more."""
+    """The steps of the Dockerfile need only the files that they copy."""
     project = copier.copy(tmp_path / "context", package_name="service")
     environment = clean_environment()
     environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
@@ -121,7 +121,7 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
                 assert done.returncode == 0, done.stdout
             case ["CMD", *_]:
                 command = yaml.safe_load(line.removeprefix("CMD "))
-    # The venv of the image has no source beside it that it could take instead.
+    # The image does not contain the source, so the environment cannot import it.
     shutil.rmtree(app / "src")
     environment["PATH"] = f"{app}/.venv/bin:{environment['PATH']}"
     environment["DATABASE_URL"] = f"sqlite+aiosqlite:///{app}/data/app.db"
@@ -139,7 +139,7 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
 
 
 def first_answer(url: str) -> int:
-    """The status of the first answer, for which this waits 20 seconds at most."""
+    """Return the status of the first response, within at most 20 seconds."""
     for _ in range(200):
         try:
             with urlopen(url) as response:

@@ -1,4 +1,4 @@
-"""The fork server: each child starts anew, and none outlives its run."""
+"""Tests of the fork server: its children share no state, and none outlives the run."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from support.fork_server import check_suite, check_types
 from support.processes import is_alive, wait_for
 from support.template import ROOT
 
-# What holds in a process that is new, and how a suite would end that for the next one.
+# Conditions that are true in a new process, and code that makes them false.
 LEAKS = {
     "module": ('"leak" not in sys.modules', 'sys.modules["leak"] = sys'),
     "package": ('not hasattr(service, "leak")', "service.leak = 1"),
@@ -48,7 +48,7 @@ def test_it():
         project = make_suite(tmp_path / name, suite)
         result = check_suite(project, "service", {})
         assert result.status == 0, result.output
-    # Where nothing is in between, the second one fails.
+    # In the same process, the second test fails.
     project = make_suite(tmp_path / "both", f"{suite}\ntest_again = test_it\n")
     assert "1 failed, 1 passed" in check_suite(project, "service", {}).output
 
@@ -72,7 +72,7 @@ def test_it():
 def test_types_of_one_project_do_not_hide_those_of_the_next(
     mypy_cache: Path, tmp_path: Path
 ) -> None:
-    """Not even where their files have the same names, sizes and times."""
+    """Not even files with the same names, sizes and times are confused."""
     found = []
     for name, value in (("one", "12"), ("other", '""')):
         project = tmp_path / name
@@ -122,7 +122,7 @@ check_suite(Path({str(project)!r}), "service", {{}})
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as owner:
         children = psutil.Process(owner.pid).children
-        # The fork server, its child, and multiprocessing's tracker of resources.
+        # The fork server, its child, and multiprocessing's resource tracker.
         wait_for(lambda: len(children(recursive=True)) == 3)
         processes = children(recursive=True)
         if killed == "owner":
@@ -133,7 +133,7 @@ check_suite(Path({str(project)!r}), "service", {{}})
 
 
 def make_suite(folder: Path, suite: str) -> Path:
-    """A project that is nothing but an empty package and a suite."""
+    """Create a project with an empty package and a suite."""
     (folder / "src" / "service").mkdir(parents=True)
     (folder / "src" / "service" / "__init__.py").touch()
     (folder / "test_it.py").write_text(suite)

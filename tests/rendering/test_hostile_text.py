@@ -1,4 +1,4 @@
-"""Text that breaks careless templates: whatever is answered, the service is sound."""
+"""Tests with answers that break careless templates: quotes, escapes, braces."""
 
 import ast
 import tomllib
@@ -45,7 +45,7 @@ def literals(file: Path) -> set[object]:
 
 
 def assert_sound(project: CopierProject) -> None:
-    """Assert that all files parse, and are in ruff's style."""
+    """Assert that all files are valid, and formatted as by ruff."""
     for file in project.path.rglob("*.*"):
         if file.is_file():
             parse(file.suffix, file.read_text("utf-8"))
@@ -103,7 +103,7 @@ def test_a_url_is_kept_as_it_is(
 def test_a_service_full_of_hostile_text_passes_all_checks(
     backend: str, service_checker: ServiceChecker
 ) -> None:
-    # The checks take braces for Jinja that was left over.
+    # The checks would report braces as leftover Jinja.
     no_braces = str.maketrans("", "", "{}")
     service_checker.check_all(
         backend,

@@ -1,4 +1,4 @@
-"""The summary at the end of a run."""
+"""Tests of the summary at the end of a run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Samples of what does not span the variants, and of true fresh environments."""
+"""Tests of samples: answers that do not span the variants, and fresh environments."""
 
 import re
 from pathlib import Path
@@ -17,10 +17,10 @@ from support.variants import SERVER_BACKENDS, Variant
 
 
 def test_url_form(url_sample: Variant, service_checker: ServiceChecker) -> None:
-    """The service finds its database by a URL of this form.
+    """The service connects to its database with a URL of this form.
 
-    Either DATABASE_URL has that form, or the answer has, and is what the service falls
-    back to; it then needs DATABASE_PASSWORD.
+    The URL is either DATABASE_URL, or the answer, which is the default. With the
+    default, the service needs DATABASE_PASSWORD.
     """
     form = url_sample.answers["database_url"]
     socket = service_checker.servers.sockets.get(url_sample.backend)
@@ -43,12 +43,12 @@ def test_url_form(url_sample: Variant, service_checker: ServiceChecker) -> None:
                 environment["DATABASE_PASSWORD"] = password
         answers = {**url_sample.answers, "database_url": form.format(**parts)}
         project = service_checker.render(answers)
-        service_checker.check_style(project)  # No type depends on the form.
+        service_checker.check_style(project)  # Types do not depend on the form.
         service_checker.run_suite(project, environment)
 
 
 def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None:
-    """The numbers, the ping and the Python; a suite for a newer Python is not run."""
+    """The numbers, the ping and the Python; suites for a newer Python are not run."""
     if is_newer(tuning_sample.answers["python_min"]):
         with service_checker.database("sqlite"):
             project = service_checker.render(tuning_sample.answers)
@@ -59,7 +59,7 @@ def test_tuning(tuning_sample: Variant, service_checker: ServiceChecker) -> None
 
 
 def test_telemetry(telemetry_sample: Variant, service_checker: ServiceChecker) -> None:
-    """Each driver, and each pool, with telemetry."""
+    """All drivers and pools work with telemetry."""
     service_checker.check_all(telemetry_sample.backend, telemetry_sample.answers)
 
 
@@ -68,7 +68,7 @@ def test_fresh_environment(
     service_checker: ServiceChecker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`uv sync` and `uv run pytest` are all it takes, and no package is left over."""
+    """`uv sync` and `uv run pytest` suffice, and all installed packages are needed."""
     environments = tmp_path_factory.getbasetemp()
     check_in_an_environment(fresh_sample, service_checker, environments, "highest")
 
@@ -78,7 +78,7 @@ def test_lowest_versions(
     service_checker: ServiceChecker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """The oldest versions that `pyproject.toml` allows suffice."""
+    """The suite passes with the oldest versions that `pyproject.toml` allows."""
     environments = tmp_path_factory.getbasetemp()
     check_in_an_environment(
         lowest_sample, service_checker, environments, "lowest-direct"
@@ -91,10 +91,10 @@ def check_in_an_environment(
     environments: Path,
     resolution: str,
 ) -> None:
-    """Install the service in an environment of its own, and run its suite.
+    """Install the service in a fresh environment, and run its suite.
 
-    Services on one Python take turns in an environment: `uv sync` removes what the
-    service does not declare.
+    Services on the same Python share an environment, one after the other: `uv sync`
+    removes packages that a service does not declare.
     """
     environment = clean_environment()
     python = find_pythons()[sample.python]
@@ -121,10 +121,10 @@ def check_in_an_environment(
 
 
 def test_the_steps_of_the_ci_pass(service_checker: ServiceChecker) -> None:
-    """A newcomer's first commands, too: all checks of the service, as it comes.
+    """The commands of the CI, which run all checks, pass in a new service.
 
-    Coverage measures its suite, and refuses code that no test runs; the variants are
-    measured by Slipcover. What `uv audit` does, test_ci.py tries.
+    Coverage measures the suite, and fails if code is not tested; the tests of the
+    variants use Slipcover instead. test_ci.py tests `uv audit`.
     """
     with service_checker.database("sqlite"):
         project = service_checker.render({"ci": "github"})

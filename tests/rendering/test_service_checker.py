@@ -1,4 +1,4 @@
-"""What is wrong with a rendered service is found, and reported with the test."""
+"""Tests of the service checker: it finds faults, and reports them with the test."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SUITE = "template/tests/test_shorten.py"
 README = "template/README.md"
 CONFIGURATION = "template/pyproject.toml"
 
-# The smallest template that passes all checks.
+# A minimal template that passes all checks.
 TEMPLATE = {
     "copier.yml": """\
 _subdirectory: template
@@ -55,7 +55,7 @@ OTHER = "    assert shorten\n"
 WARN = '    import warnings\n\n    warnings.warn("oh")\n'
 UNTRIED = "    if not text:\n        print()  # pragma: no cover\n"
 
-# A change of one of these files, and what is then found.
+# Changes to these files, and the findings that they cause.
 FAULTS = {
     "failure": (SUITE, '"abc"', '"abd"', "suite failed with exit code 1"),
     "place": (SUITE, '"abc"', '"abd"', "tests/test_shorten.py:9: in test_long"),
@@ -82,7 +82,7 @@ FAULTS = {
 
 @pytest.fixture
 def template_folder(tmp_path: Path) -> Path:
-    """The smallest template."""
+    """Create the minimal template."""
     for name, text in TEMPLATE.items():
         path = tmp_path / "template" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def small_checker(
     template_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> ServiceChecker:
-    """Checks what the smallest template renders; the summary omits it."""
+    """Provide a checker for the minimal template, which the summary omits."""
     service_checker.node.user_properties.clear()
     service_checker.copier = CopierFixture(template_folder, {}, monkeypatch)
     return service_checker

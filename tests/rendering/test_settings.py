@@ -1,4 +1,4 @@
-"""The settings of a rendered service, for whatever the environment holds."""
+"""Tests of a service's settings with generated environment variables."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.copier_internals import CopierFixture
 
-# What an environment variable can hold.
+# All values that an environment variable can have.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 near_urls = st.builds(
     "{}://{}{}".format,
@@ -24,8 +24,8 @@ near_urls = st.builds(
 def module(
     copier: CopierFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ModuleType:
-    """The settings module of a service on PostgreSQL."""
-    monkeypatch.chdir(tmp_path)  # where there is no .env
+    """Import the settings module of a service on PostgreSQL."""
+    monkeypatch.chdir(tmp_path)  # A folder without .env.
     answers = {"database_url": "postgresql://app@host/app", "package_name": "service"}
     project = copier.copy(tmp_path / "service", **answers)
     path = project.path / "src" / "service" / "settings.py"
@@ -66,7 +66,7 @@ def test_any_url_is_taken_or_refused_in_a_line(
 def test_any_password_reaches_the_driver_and_nobody_else(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What is shown is the same, whatever the password.
+    # The representations are the same for every password.
     monkeypatch.setenv("DATABASE_PASSWORD", "another")
     shown, shown_url = repr(module.Settings()), str(module.Settings().database_url)
 

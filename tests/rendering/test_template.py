@@ -1,4 +1,4 @@
-"""The template stays readable: few facts, no nested conditions, a short copier.yml."""
+"""Tests of readability: few facts, no nested conditions, a short copier.yml."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -27,7 +27,7 @@ def parse(source: str) -> nodes.Template:
 
 
 def conditions(path: Path) -> Iterator[nodes.If]:
-    """The `{% if %}` blocks of a template and of its path."""
+    """Yield the `{% if %}` blocks of a template and of its path."""
     for source in (path.read_text(), str(path.relative_to(ROOT))):
         yield from parse(source).find_all(nodes.If)
 

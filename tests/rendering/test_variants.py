@@ -1,4 +1,4 @@
-"""Every variant of the database layer, checked for everything we promise."""
+"""Tests of every variant of the database layer, with all checks."""
 
 from itertools import permutations
 
@@ -14,7 +14,7 @@ def test_variant(variant: Variant, service_checker: ServiceChecker) -> None:
 
 
 def test_variants_are_the_full_product(samples: Samples) -> None:
-    """Of two modes, their drivers, and four questions with two answers each."""
+    """The product has two modes, their drivers, and four questions with two answers."""
     variants = samples["variant"]
     count = {
         backend: sum(variant.backend == backend for variant in variants)
@@ -35,7 +35,7 @@ def test_each_id_selects_one_variant(samples: Samples) -> None:
 def test_every_question_is_answered_in_more_than_one_way(
     questionnaire: Questionnaire, samples: Samples
 ) -> None:
-    """A question that is new belongs to the variants, to a sample, or to free text."""
+    """A new question must be part of the variants, of a sample, or be free text."""
     asked = questionnaire.asked.keys()
     varied = {
         name
@@ -50,7 +50,7 @@ def test_every_question_is_answered_in_more_than_one_way(
 def test_every_choice_is_rendered(
     questionnaire: Questionnaire, samples: Samples
 ) -> None:
-    """Also those of a question that is in no list of ours."""
+    """This includes the choices of questions that no list here names."""
     taken = {
         (name, answer)
         for argument in RENDERED

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of updates: a service, and a release that is yet to come."""
+"""Fixtures for the tests of updates: a service, and a future release."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from support.template import LATER, TAGS, copy
 
 @pytest.fixture
 def service(releases: Path, tmp_path: Path) -> Path:
-    """A service from the first release."""
+    """Render a service from the first release."""
     folder = tmp_path / "service"
     copy(releases, folder, TAGS[0], {})
     return folder
@@ -19,7 +19,7 @@ def service(releases: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def later(releases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The releases, and another one that changes the first line of every file."""
+    """Provide the releases, and a later one that adds a first line to every file."""
     folder = tmp_path_factory.mktemp("later") / "template"
     shutil.copytree(releases, folder)
     for path in (folder / "template").rglob("*"):

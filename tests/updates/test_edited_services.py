@@ -1,4 +1,4 @@
-"""Whatever an update changes, an edited service keeps all edits and its own files."""
+"""Tests of updates of edited services: edits and added files are kept."""
 
 import subprocess
 import sys
@@ -36,24 +36,24 @@ SQLITE, POSTGRESQL, MYSQL = (
 )
 BEFORE_0_4 = [tag for tag in TAGS if tag < "v0.4"]
 CONFTEST = "tests/conftest.py"
-"""Version 0.4 rewrites the end of this file, where the edited service has a fixture."""
+"""Version 0.4 rewrites the end of this file, where the edit adds a fixture."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """How a service began, which answers an update changes, and what comes of it."""
+    """The first answers of a service, those that an update changes, and the result."""
 
     before: Answers
     after: Answers
     keeps_example: bool = True
     conflicts: tuple[str, ...] = ()
-    """The files in which an answer changes the lines that were edited."""
+    """The files with conflicts, because the answer changes edited lines."""
     removed: tuple[str, ...] = ()
-    """The edited files that an answer leaves out."""
+    """The edited files that the answer removes."""
 
 
 STORIES = {
-    # Nothing but what is new in the template.
+    # These updates change no answer.
     "fixes-sqlite": Story(SQLITE, {}),
     "fixes-postgresql": Story(POSTGRESQL | {"transaction": "explicit"}, {}),
     "fixes-mysql": Story(MYSQL | {"mode": "sync", "alembic": False}, {}),
@@ -142,7 +142,7 @@ def test_no_work_is_lost(
         if not story.keeps_example:
             exclude_example(service)
         after = answer(**NAMES, **questionnaire.settle({**story.before, **story.after}))
-        # What is async, commits, or is made for a database, its owner has to adapt.
+        # The owners adapt their own code to async, commits and the database.
         write(service, own_files(after, story.keeps_example, orders_migration))
         with service_checker.database(after["url"]["backend"]) as url:
             suite = fork_server.check_suite(
@@ -197,7 +197,7 @@ def test_imports_from_db_responses_work_after_the_update(
 
 def alembic(folder: Path, url: str, *commands: str) -> None:
     """Run Alembic in a service, on the database of ``url`` if there is one."""
-    # In one process, which imports the service once.
+    # One process imports the service only once.
     code = "import sys, alembic.config as a; [a.main(c.split()) for c in sys.argv[1:]]"
     subprocess.run(
         [sys.executable, "-c", code, *commands],
@@ -215,7 +215,7 @@ def orders_migration(
     service_checker: ServiceChecker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], str]:
-    """Return the migration that Alembic generates for the orders, on a backend."""
+    """Provide a function that generates the migration for the orders on a backend."""
     shared = tmp_path_factory.getbasetemp()
 
     def migration_for(backend: str) -> str:

@@ -1,4 +1,4 @@
-"""Who owns which file (docs/update.md): what is new, and what was edited."""
+"""Tests of the ownership of files (docs/update.md): updates keep the users' edits."""
 
 import os
 import subprocess
@@ -105,7 +105,7 @@ def test_checks_before_a_commit_find_what_is_left_over(
     done = subprocess.run(
         [sys.executable, "-m", "pre_commit", "run", "--all-files"],
         cwd=service,
-        # What the service's own environment is needed for, test_samples.py tries.
+        # test_samples.py runs these hooks, which need the service's own environment.
         env=os.environ | {"SKIP": "ruff-check,ruff-format,mypy"},
         capture_output=True,
         text=True,
@@ -122,7 +122,7 @@ def test_checks_before_a_commit_find_what_is_left_over(
 def test_a_checkout_with_other_line_endings_is_updated(
     later: Path, tmp_path: Path
 ) -> None:
-    """As Git for Windows makes them, but for `.gitattributes`."""
+    """Git for Windows would convert the line endings without `.gitattributes`."""
     service = tmp_path / "service"
     copy(later, service, NOW, {})
     git(service, "config", "core.autocrlf", "true")

@@ -1,4 +1,4 @@
-"""What an update says: what is new, what it removed, and what to run."""
+"""Tests of the messages of an update: news, removed files, and next commands."""
 
 import subprocess
 from pathlib import Path

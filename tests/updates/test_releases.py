@@ -1,4 +1,4 @@
-"""Releases: recorded, and with nothing taken back that a service has."""
+"""Tests of the releases: they are recorded, and remove nothing that services need."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
     )
     released = [entry for entry in entries if entry != "Unreleased"]
     recorded = list(RELEASES)[::-1]
-    # Between the commit of a release and its record, the newest is not there yet.
+    # Before a release is recorded, the newest entry has no commit yet.
     assert recorded in (released, released[1:])
     for version, sha in RELEASES.items():
         assert f'version = "{version}"' in git(ROOT, "show", f"{sha}:pyproject.toml")
@@ -32,7 +32,7 @@ def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
 
 @pytest.fixture
 def configs(releases: Path, tmp_path: Path) -> dict[str, Answers]:
-    """The settings and questions of every release, and of the working tree."""
+    """Return the configuration of every release and of the working tree."""
     configs = {}
     for tag in [*TAGS, NOW]:
         archive = tmp_path / "release.tar"
@@ -43,7 +43,7 @@ def configs(releases: Path, tmp_path: Path) -> dict[str, Answers]:
 
 
 def test_no_release_needs_trust(configs: dict[str, Answers]) -> None:
-    """One that did would ask for it in every later update."""
+    """A release that needs trust would require it for all later updates."""
     for config in configs.values():
         assert config.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
 
@@ -51,7 +51,7 @@ def test_no_release_needs_trust(configs: dict[str, Answers]) -> None:
 def test_no_question_and_no_choice_is_ever_taken_back(
     configs: dict[str, Answers],
 ) -> None:
-    """Copier would reset the answer of every service that has it."""
+    """Copier would reset the answer in the services that have it."""
     now = configs.pop(NOW)
     for then in configs.values():
         for name, question in then.items():

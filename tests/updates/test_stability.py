@@ -1,4 +1,4 @@
-"""What docs/stability.md promises is in every service, and in the last release."""
+"""Tests of the names that docs/stability.md lists: services and releases have them."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ DATABASES = ["sqlite:///./app.db", "postgresql://app@db/app", "mysql://app@db/ap
 
 
 def names_in(path: Path) -> Iterator[str]:
-    """The names that a module defines or imports."""
+    """Return the names that a module defines or imports."""
     for node in ast.parse(path.read_text()).body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -32,7 +32,7 @@ def names_in(path: Path) -> Iterator[str]:
 
 
 def fields_of_settings(path: Path) -> set[str]:
-    """The names of the settings."""
+    """Return the names of the settings."""
     [model] = [
         node
         for node in ast.parse(path.read_text()).body

@@ -1,4 +1,4 @@
-"""`copier update`: to every other answer, from wherever the service came."""
+"""Tests of `copier update`: to all other answers, and from all kinds of sources."""
 
 import re
 import shutil
@@ -36,7 +36,7 @@ def test_an_update_is_a_fresh_copy(
 
 
 def kept(service: Path) -> dict[str, bytes]:
-    """The file that a service of version 0.3 keeps, for its routes import from it."""
+    """Return the file that services of version 0.3 keep, because routes import it."""
     responses = "src/service/db/responses.py"
     return {name: text for name, text in files(service).items() if name == responses}
 
@@ -44,7 +44,7 @@ def kept(service: Path) -> dict[str, bytes]:
 def test_every_answer_is_changed(
     questionnaire: Questionnaire, samples: Samples
 ) -> None:
-    """Those that span the variants, to each other one; drivers, within a database."""
+    """The updates above change each answer to each other one; drivers, per backend."""
     variants = samples["variant"]
     changed: set[str] = set()
     made = set()
@@ -107,7 +107,7 @@ def test_a_service_can_be_updated_wherever_it_came_from(
 
 
 def without_source(folder: Path) -> dict[str, bytes]:
-    """The files of a service, without where it came from."""
+    """Return the files of a service, without the source in the answers file."""
     found = files(folder)
     found[".copier-answers.yml"] = b"".join(
         line
@@ -149,7 +149,7 @@ def test_the_package_is_renamed_by_hand(releases: Path, tmp_path: Path) -> None:
     git(service, "mv", "src/bistro", "src/tavern")
     for name in git(service, "grep", "-lw", "bistro").split():
         path = service / name
-        # Everywhere but in the database's URL.
+        # everywhere except in the database URL
         path.write_text(re.sub(r"(?<![.]/)\bbistro\b", "tavern", path.read_text()))
     commit(service, "Rename")
     update(service)
@@ -243,12 +243,12 @@ def test_a_recopy_starts_again(service: Path, releases: Path, tmp_path: Path) ->
     before = files(service)
     run_recopy(service, defaults=True, overwrite=True, quiet=True)
     copy(releases, tmp_path / "fresh", NOW, {})
-    # A recopy deletes nothing, so what the template has no more is left.
+    # A recopy deletes nothing, so files that the template no longer has remain.
     assert files(service) == before | files(tmp_path / "fresh")
 
 
 def test_a_url_with_several_hosts_is_kept(releases: Path, tmp_path: Path) -> None:
-    """Copier would reset the answer if its validator refused it."""
+    """Copier would reset the answer if the validator refused it."""
     url = "postgresql://app@/app?host=a&host=b"
     copy(releases, tmp_path / "service", "v0.4.0", {"database_url": url})
     update(tmp_path / "service")
