@@ -166,7 +166,7 @@ def test_nothing(): pass
 
 
 def bare(project: Path, folder: Path) -> Path:
-    """Create a project with the libraries of ``project``; its test only imports them."""
+    """Create a project whose only test imports the libraries of ``project``."""
     package = folder / "src" / project.name
     package.mkdir(parents=True)
     (package / "__init__.py").touch()

@@ -89,7 +89,7 @@ def row(name: str, file: str, figures: tuple[float, float], memory: float) -> st
 
 
 def imports_and_exports(reader: Reader, url: str) -> Iterator[str]:
-    """Return the table of the scripts; the users stay in the database."""
+    """Yield the table of the scripts; the users stay in the database."""
     scripts = reader.folder / "scripts"
     lines = (reader.folder / "users.csv").read_text().splitlines(keepends=True)
     (reader.folder / "few.csv").write_text("".join(lines[:101]))
@@ -127,7 +127,7 @@ def imports_and_exports(reader: Reader, url: str) -> Iterator[str]:
 
 
 def pages(reader: Reader, url: str) -> Iterator[str]:
-    """Return the table of the first and last pages, with ``offset`` and ``after``."""
+    """Yield the table of the first and last pages, with ``offset`` and ``after``."""
     execute(url, "TRUNCATE users RESTART IDENTITY CASCADE")
     execute(
         url,

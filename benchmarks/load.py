@@ -186,7 +186,7 @@ _numbers = itertools.count(time.time_ns() // 1_000_000_000 * 1_000_000)
 
 
 def requests(route: str) -> Iterator[bytes]:
-    """Return an endless iterator of requests to one of ``ROUTES``."""
+    """Yield requests to one of ``ROUTES``, endlessly."""
     for number in itertools.count():
         user = number * 7 % USERS + 1
         post = number * 7 % (POSTS - 20) + 1

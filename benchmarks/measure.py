@@ -79,7 +79,7 @@ class Plan:
     """Seconds of load before each window."""
 
     def windows(self, number: int) -> Iterator[tuple[str, int]]:
-        """Return the routes and their numbers of clients in round ``number``."""
+        """Yield the routes and their numbers of clients in round ``number``."""
         middle = MANY if MANY in self.clients else self.clients[0]
         for route in self.routes:
             for clients in self.clients if route in {"read", "write"} else (middle,):

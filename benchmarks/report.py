@@ -73,7 +73,7 @@ class Report:
         self._many = MANY if MANY in self._clients else self._clients[0]
 
     def lines(self) -> Iterator[str]:
-        """Return the whole report as Markdown."""
+        """Yield the whole report as Markdown."""
         yield from described(self._results.machine)
         yield from titled(self.tables())
 
@@ -297,7 +297,7 @@ def share(series: Series | None) -> str:
 
 
 def markdown(table: Table) -> Iterator[str]:
-    """Return the lines of a Markdown table; the first row is its header."""
+    """Yield the lines of a Markdown table; the first row is its header."""
     rows = [table[0], ["---"] * len(table[0]), *table[1:]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -311,7 +311,7 @@ TEXT = "#808890"
 
 
 def plots(results: Results) -> Iterator[tuple[str, str]]:
-    """Return plots (SVG) by name: throughput, and 99th percentiles under overload."""
+    """Yield plots (SVG) by name: throughput, and 99th percentiles under overload."""
     report = Report(results)
     rows = [
         (driver, route)
@@ -380,14 +380,14 @@ def chart(
 
 
 def titled(tables: Mapping[str, Table]) -> Iterator[str]:
-    """Return the lines of all tables that are not empty, below their titles."""
+    """Yield the lines of all tables that are not empty, below their titles."""
     for title, table in tables.items():
         if len(table) > 1:
             yield from ("", f"**{title}**", "", *markdown(table))
 
 
 def described(machine: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
-    """Return a line about the machine and its load for each backend."""
+    """Yield a line about the machine and its load for each backend."""
     for backend, facts in machine.items():
         shown = ", ".join(f"{name} {value}" for name, value in facts.items())
         yield f"- {backend}: {shown}"

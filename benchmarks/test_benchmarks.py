@@ -28,7 +28,7 @@ def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "Throughput and CPU time" in capsys.readouterr().out
 
 
-def test_record_of_a_backend_is_of_one_run() -> None:
+def test_results_of_a_backend_come_from_one_run() -> None:
     """Ratios are only valid between measurements of the same run."""
 
     def record(backend: str, *drivers: str) -> Results:
@@ -57,7 +57,7 @@ def test_page_keeps_the_rows_of_other_backends() -> None:
     assert page.tables["A second worker"] == [head, rows[0]]
 
 
-def test_page_of_benchmarks_is_read_as_it_is_written() -> None:
+def test_page_is_read_as_it_was_written() -> None:
     page = Page.load()
     lines = [*page.machine.values(), *titled(page.tables)]
     assert "\n".join(lines) in DOCS.read_text()

@@ -82,7 +82,7 @@ class Receiver:
         ]
 
     def points(self, name: str) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Return the points of a metric, with attributes, in the order of arrival."""
+        """Yield the points of a metric, with attributes, in the order of arrival."""
         for message in self.metrics:
             for resource in message.resource_metrics:
                 for scope in resource.scope_metrics:

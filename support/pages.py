@@ -37,7 +37,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """Return the commands of a console block, each with the output that it shows."""
+    """Yield the commands of a console block, each with the output that it shows."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield command, output.strip()

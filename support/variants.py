@@ -84,7 +84,7 @@ class Variant:
 
 
 def all_variants(questionnaire: Questionnaire) -> Iterator[Variant]:
-    """Return all variants: the product of all choices, for each backend."""
+    """Yield all variants: the product of all choices, for each backend."""
     axes = {
         name: ALL
         for name, question in questionnaire.asked.items()

@@ -205,7 +205,7 @@ def test_an_update_without_a_terminal_says_what_to_do(
     assert git(reader.folder, "status", "--porcelain") == ""
 
 
-def test_every_page_is_followed_or_has_nothing_to_follow() -> None:
+def test_pages_that_are_not_followed_contain_no_code() -> None:
     """Only pages that the tests above follow contain commands, code or files."""
     followed = {"tutorial.md", *HOW_TO, *NOT_FOLLOWED}
     for path in DOCS.rglob("*.md"):

@@ -91,7 +91,7 @@ def test_one_transaction_too_many(
     assert service.get("/pools").json() == 0
 
 
-def test_sockets(
+def test_websockets(
     sampled_pooled_driver: Variant,
     render: Callable[[Variant], Rendering],
     figures: Figures,

@@ -149,7 +149,7 @@ def test_server_that_the_environment_names_is_used(
             start_server(backend, exits)
 
 
-def test_missing_server_is_missed_only_where_it_has_to_be_there(
+def test_missing_server_is_an_error_only_in_ci(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def find_missing() -> tuple[str, str]:

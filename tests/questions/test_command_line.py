@@ -66,7 +66,7 @@ def test_bad_data_is_refused_and_nothing_is_written(
     assert not (tmp_path / "shop").exists()
 
 
-def test_enter_all_the_way_gives_the_defaults(tmp_path: Path) -> None:
+def test_enter_accepts_all_defaults(tmp_path: Path) -> None:
     with Terminal("copy", questions_only(), tmp_path / "typed/shop") as terminal:
         for name in asked():
             terminal.answer(name)
@@ -155,7 +155,7 @@ def next_commands(
     return [line.strip() for line in message.splitlines() if line.strip()]
 
 
-def test_a_service_on_sqlite_needs_no_database_first(
+def test_next_commands_for_sqlite_create_no_database(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert next_commands(capsys) == [
@@ -167,7 +167,7 @@ def test_a_service_on_sqlite_needs_no_database_first(
     ]
 
 
-def test_without_alembic_there_is_nothing_to_migrate(
+def test_next_commands_without_alembic_run_no_migration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert next_commands(capsys, "my shop", alembic=False) == [
@@ -178,7 +178,7 @@ def test_without_alembic_there_is_nothing_to_migrate(
     ]
 
 
-def test_in_the_current_folder_there_is_none_to_go_to(
+def test_next_commands_in_the_current_folder_have_no_cd(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert next_commands(capsys, ".", package_name="shop")[0] == "uv sync"
@@ -209,7 +209,7 @@ def test_in_the_current_folder_there_is_none_to_go_to(
         ),
     ],
 )
-def test_a_server_needs_a_database_and_its_password(
+def test_next_commands_for_a_server_create_the_database(
     database_url: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert next_commands(capsys, database_url=database_url)[1:4] == [
@@ -223,7 +223,9 @@ def test_a_server_needs_a_database_and_its_password(
 
 
 @pytest.mark.parametrize("source", ["template", "./template", "../here/template"])
-def test_a_relative_source_is_stored_absolute(source: str, tmp_path: Path) -> None:
+def test_a_relative_source_is_stored_as_an_absolute_path(
+    source: str, tmp_path: Path
+) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "template").symlink_to(questions_only())

@@ -141,7 +141,7 @@ def test_a_url_in_memory_is_refused(
         "sqlite:///:memory:.db",
     ],
 )
-def test_other_sqlite_urls_keep_a_file(
+def test_accepted_sqlite_urls_name_a_file(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -208,7 +208,7 @@ def assert_read_alike(url: str) -> None:
 
 @given(GOOD_URLS)
 @settings(deadline=None)
-def test_a_good_url_is_accepted_and_read_as_sqlalchemy_reads_it(url: str) -> None:
+def test_a_valid_url_is_parsed_as_by_sqlalchemy(url: str) -> None:
     assume("passw" not in url.lower())
     assert problem(url) == ""
     assert_read_alike(url)
@@ -222,7 +222,7 @@ def test_a_good_url_is_accepted_and_read_as_sqlalchemy_reads_it(url: str) -> Non
 @example("sqlite:///a%zz%e9%41")
 @example("postgresql://host/db?a+b=c+d&e&=f&g=h&g=i")
 @settings(deadline=None, max_examples=1000)
-def test_whatever_is_accepted_is_read_as_sqlalchemy_reads_it(url: str) -> None:
+def test_accepted_urls_are_parsed_as_by_sqlalchemy(url: str) -> None:
     if not problem(url):
         assert_read_alike(url)
 
@@ -256,7 +256,7 @@ def test_a_password_in_the_query_is_refused(key: str, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["passfile=/etc/pgpass", "application_name=password"])
-def test_other_options_may_speak_of_passwords(query: str) -> None:
+def test_options_that_mention_passwords_are_accepted(query: str) -> None:
     assert problem("postgresql://host/db?" + query) == ""
 
 
@@ -298,5 +298,5 @@ def test_other_options_may_speak_of_passwords(query: str) -> None:
         ("postgresql://host:1/db?x=a@b", "Put the password in .env instead"),
     ],
 )
-def test_a_bad_url_is_refused_with_the_remedy(url: str, remedy: str) -> None:
+def test_an_invalid_url_is_refused_with_the_remedy(url: str, remedy: str) -> None:
     assert problem(url) == remedy

@@ -55,7 +55,7 @@ def refusal(**data: object) -> str:
 # --- The questionnaire ---
 
 
-def test_the_questions_are_those_of_the_contract_in_its_order() -> None:
+def test_questions_are_asked_in_the_order_of_the_contract() -> None:
     assert [name for name in QUESTIONS if name not in FACTS] == CONTRACT
 
 
@@ -93,7 +93,7 @@ def test_a_name_misspelt_in_a_template_is_an_error() -> None:
         converse({}).environment.from_string("{{ is_asynk }}").render(is_async=True)
 
 
-def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
+def test_defaults_are_an_async_service_on_sqlite() -> None:
     answers = answer()
     assert {name: answers[name] for name in CONTRACT} == {
         "project_name": "my-service",
@@ -134,7 +134,7 @@ def test_without_an_answer_the_service_is_one_on_sqlite() -> None:
         ({"database_url": "mariadb+aiomysql://localhost/app"}, "driver pooler"),
     ],
 )
-def test_a_question_is_asked_where_it_makes_sense(
+def test_a_question_is_asked_only_if_it_applies(
     data: dict[str, object], hidden: str
 ) -> None:
     numbers = "pool_size max_overflow pool_timeout pool_recycle pool_pre_ping"
@@ -152,7 +152,7 @@ def test_a_hidden_question_has_its_default() -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_a_fact_is_computed_and_never_given(name: str) -> None:
+def test_a_fact_cannot_be_given_as_an_answer(name: str) -> None:
     value: object = {"bool": True, "str": "x", "json": "{}"}[QUESTIONS[name]["type"]]
     assert "Omit this, it is computed" in refusal(**{name: value})
 
@@ -201,7 +201,7 @@ def test_facts_follow_the_answers(data: dict[str, object], true: str) -> None:
     assert {name for name in FACTS if answers[name] is True} == set(true.split())
 
 
-def test_a_ci_has_its_files() -> None:
+def test_each_ci_has_a_fact() -> None:
     for ci in ("github", "gitlab", "none"):
         answers = answer(ci=ci)
         facts = answers["has_github_ci"], answers["has_gitlab_ci"]
@@ -247,7 +247,7 @@ EMOJI_WITH_JOINER = "👩\u200d💻"
         ("example", "on"),
     ],
 )
-def test_a_good_answer_is_taken(name: str, value: object) -> None:
+def test_a_valid_answer_is_accepted(name: str, value: object) -> None:
     taken = answer(**{"database_url": SERVER, name: value})[name]
     words = {"no": False, "False": False, "on": True}
     is_word = QUESTIONS[name]["type"] == "bool" and isinstance(value, str)
@@ -313,7 +313,7 @@ def test_a_good_answer_is_taken(name: str, value: object) -> None:
         ("example", "falsee", "Answer yes or no"),
     ],
 )
-def test_a_bad_answer_is_refused_with_the_remedy(
+def test_an_invalid_answer_is_refused_with_the_remedy(
     name: str, value: object, remedy: str
 ) -> None:
     # The prompt shows this line, which must fit a terminal of 80 columns.
@@ -338,7 +338,7 @@ def test_a_bad_answer_is_refused_with_the_remedy(
         ("transaction", "Request"),
     ],
 )
-def test_an_answer_that_is_no_choice_is_refused(name: str, value: object) -> None:
+def test_an_answer_that_is_not_a_choice_is_refused(name: str, value: object) -> None:
     message = refusal(**{"database_url": SERVER, name: value})
     assert message.startswith(
         f"Invalid choice for '{name}': {str(value)!r} is not in ["
@@ -347,7 +347,7 @@ def test_an_answer_that_is_no_choice_is_refused(name: str, value: object) -> Non
 
 @pytest.mark.parametrize("name", CONTRACT)
 @pytest.mark.parametrize("value", [["a"], {"a": "b"}])
-def test_an_answer_of_many_parts_is_refused(name: str, value: object) -> None:
+def test_lists_and_mappings_are_refused_as_answers(name: str, value: object) -> None:
     refusal(**{"database_url": SERVER, name: value})
 
 
@@ -487,13 +487,13 @@ def test_a_package_is_named_after_its_project(
 
 @given(st.text())
 @settings(deadline=None)
-def test_whatever_the_project_is_called_its_package_may_be_called(name: str) -> None:
+def test_default_package_names_are_valid(name: str) -> None:
     assert not is_refused(macros("names").derive_package(name))
 
 
 @given(st.text())
 @settings(deadline=None)
-def test_whatever_the_folder_is_called_the_project_may_be_called(folder: str) -> None:
+def test_default_project_names_are_valid(folder: str) -> None:
     project_name = macros("names").derive_project(folder)
     assert not macros("checks").text(project_name, 80).strip()
 

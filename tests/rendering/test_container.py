@@ -65,7 +65,7 @@ def test_gitlab_file_is_valid(copier: CopierFixture, tmp_path: Path) -> None:
     assert not any((project / ".github").exists() for project in projects)
 
 
-def test_without_either_there_is_no_trace(
+def test_without_container_and_ci_their_files_are_missing(
     copier: CopierFixture, tmp_path: Path
 ) -> None:
     project = copier.copy(tmp_path / "service", container=False, ci="none")

@@ -92,7 +92,7 @@ def test_suite_that_hangs_is_ended(tmp_path: Path) -> None:
     assert 'test_it.py", line ' in result.output
 
 
-def test_suite_sees_its_own_environment_only(
+def test_suite_sees_only_its_own_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("DATABASE_URL", "TEST_DATABASE_URL", "PYTEST_XDIST_WORKER"):

@@ -54,7 +54,7 @@ def assert_sound(project: CopierProject) -> None:
 
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
 @settings(deadline=None)
-def test_literals_stand_for_the_text(text: str) -> None:
+def test_literals_evaluate_to_the_text(text: str) -> None:
     assert ast.literal_eval(macros("text").py_string(text)) == text
     assert tomllib.loads(f"x = {macros('text').toml_string(text)}") == {"x": text}
 

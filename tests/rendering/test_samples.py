@@ -120,7 +120,7 @@ def check_in_an_environment(
                 service_checker.counts["tests in their suites"] = int(passed[1])
 
 
-def test_the_steps_of_the_ci_pass(service_checker: ServiceChecker) -> None:
+def test_the_commands_of_the_ci_pass(service_checker: ServiceChecker) -> None:
     """The commands of the CI, which run all checks, pass in a new service.
 
     Coverage measures the suite, and fails if code is not tested; the tests of the
@@ -148,7 +148,7 @@ def test_the_steps_of_the_ci_pass(service_checker: ServiceChecker) -> None:
         assert "Coverage failure" in done.stdout
 
 
-def test_fresh_environments_are_of_every_python_and_driver(
+def test_fresh_environments_cover_every_python_and_driver(
     samples: Samples,
 ) -> None:
     fresh = samples["fresh_sample"]
@@ -163,7 +163,7 @@ def test_fresh_environments_are_of_every_python_and_driver(
     }
 
 
-def test_missing_uv_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_uv_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FileNotFoundError, match="with `uv run pytest`"):

@@ -37,7 +37,7 @@ def module(
     return module
 
 
-def test_any_url_is_taken_or_refused_in_a_line(
+def test_any_url_is_accepted_or_refused_in_one_line(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = 0
@@ -63,7 +63,7 @@ def test_any_url_is_taken_or_refused_in_a_line(
     assert taken
 
 
-def test_any_password_reaches_the_driver_and_nobody_else(
+def test_any_password_reaches_the_driver_and_is_never_shown(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The representations are the same for every password.

@@ -96,7 +96,7 @@ STORIES = {
         for release in (TAGS if not story.after else TAGS[-1:])
     ],
 )
-def test_no_work_is_lost(
+def test_updates_lose_no_edit(
     name: str,
     release: str,
     releases: Path,

@@ -11,7 +11,7 @@ from support.processes import commit, git
 from support.template import LATER, NOW, copy, files, update
 
 
-def test_every_file_gets_what_is_new_and_keeps_what_was_edited(
+def test_every_file_gets_the_changes_and_keeps_the_edits(
     later: Path, tmp_path: Path
 ) -> None:
     service = tmp_path / "service"
@@ -32,7 +32,7 @@ def test_every_file_gets_what_is_new_and_keeps_what_was_edited(
         assert "<<<<<<<" not in text, name
 
 
-def test_files_of_ones_own_are_not_touched_and_deleted_ones_stay_away(
+def test_added_files_are_unchanged_and_deleted_files_stay_deleted(
     later: Path, tmp_path: Path
 ) -> None:
     service = tmp_path / "service"
@@ -61,7 +61,7 @@ def test_files_of_ones_own_are_not_touched_and_deleted_ones_stay_away(
     assert not any((service / name).exists() for name in deleted)
 
 
-def test_a_conflict_is_marked_and_known_to_git(later: Path, tmp_path: Path) -> None:
+def test_a_conflict_is_marked_and_reported_by_git(later: Path, tmp_path: Path) -> None:
     service = tmp_path / "service"
     copy(later, service, NOW, {})
     readme = service / "README.md"
@@ -76,7 +76,7 @@ def test_a_conflict_is_marked_and_known_to_git(later: Path, tmp_path: Path) -> N
     assert git(service, "diff", "--name-only", "--diff-filter=U") == "README.md\n"
 
 
-def test_what_was_edited_in_a_file_that_an_answer_removes_can_stay_as_a_reject(
+def test_edits_of_a_removed_file_can_be_kept_in_a_rej_file(
     service: Path,
 ) -> None:
     models = service / "src/service/users/models.py"
@@ -90,7 +90,7 @@ def test_what_was_edited_in_a_file_that_an_answer_removes_can_stay_as_a_reject(
 
 
 @pytest.mark.parametrize("left_over", ["conflict", "reject", "nothing"])
-def test_checks_before_a_commit_find_what_is_left_over(
+def test_pre_commit_finds_conflict_markers_and_rej_files(
     left_over: str, later: Path, tmp_path: Path
 ) -> None:
     service = tmp_path / "service"

@@ -10,7 +10,7 @@ from support.processes import commit, copier, git
 from support.template import NOW, TAGS, copy, files, update
 
 
-def test_an_update_says_how_to_take_it_back(service: Path) -> None:
+def test_message_says_how_to_undo_the_update(service: Path) -> None:
     before = files(service)
     readme = service / "README.md"
     readme.write_text(readme.read_text().replace("$ uv sync", "$ make", 1))
@@ -27,7 +27,7 @@ def test_an_update_says_how_to_take_it_back(service: Path) -> None:
     assert git(service, "status", "--porcelain") == ""
 
 
-def test_an_update_says_what_is_new(service: Path) -> None:
+def test_message_says_what_is_new(service: Path) -> None:
     done = copier("update", "--defaults", cwd=service)
     assert f"New since {TAGS[0]}:\n\n" in done.stderr
     news = done.stderr.partition("New since")[2].partition("Next:")[0]
@@ -39,7 +39,7 @@ def test_an_update_says_what_is_new(service: Path) -> None:
     assert "New since" not in done.stderr
 
 
-def test_an_update_names_the_files_it_removed(service: Path) -> None:
+def test_message_names_removed_files(service: Path) -> None:
     before = files(service)
     done = copier("update", "--defaults", "--data=alembic=false", cwd=service)
     listed = done.stderr.partition("Removed, because")[2].partition("    git log")[0]
@@ -80,7 +80,7 @@ def test_an_update_names_the_files_it_removed(service: Path) -> None:
         ({"alembic": False}, {"transaction": "explicit"}, []),
     ],
 )
-def test_an_update_says_what_to_run(
+def test_message_says_what_to_run(
     before: Answers,
     after: Answers,
     steps: list[str],

@@ -13,7 +13,7 @@ from support.questions import static_choices
 from support.template import NOW, RELEASES, ROOT, TAGS
 
 
-def test_every_release_has_its_commit_and_its_entry_in_the_changelog() -> None:
+def test_every_release_has_a_commit_and_a_changelog_entry() -> None:
     entries = re.findall(
         r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
     )
@@ -48,7 +48,7 @@ def test_no_release_needs_trust(configs: dict[str, Answers]) -> None:
         assert config.keys().isdisjoint({"_tasks", "_migrations", "_jinja_extensions"})
 
 
-def test_no_question_and_no_choice_is_ever_taken_back(
+def test_no_question_or_choice_is_ever_removed(
     configs: dict[str, Answers],
 ) -> None:
     """Copier would reset the answer in the services that have it."""

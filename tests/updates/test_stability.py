@@ -18,7 +18,7 @@ DATABASES = ["sqlite:///./app.db", "postgresql://app@db/app", "mysql://app@db/ap
 
 
 def names_in(path: Path) -> Iterator[str]:
-    """Return the names that a module defines or imports."""
+    """Yield the names that a module defines or imports."""
     for node in ast.parse(path.read_text()).body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():

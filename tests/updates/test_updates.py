@@ -18,7 +18,7 @@ from support.terminal import Terminal
 from support.variants import values_of
 
 
-def test_an_update_is_a_fresh_copy(
+def test_an_updated_service_equals_a_fresh_copy(
     change: Change,
     releases: Path,
     questionnaire: Questionnaire,
@@ -74,7 +74,7 @@ def test_every_answer_is_changed(
         ("git+file://{template}", True),
     ],
 )
-def test_a_service_can_be_updated_wherever_it_came_from(
+def test_services_from_all_kinds_of_sources_are_updated(
     source: str, tagged: bool, releases: Path, tmp_path: Path
 ) -> None:
     template = tmp_path / "template"
@@ -159,7 +159,7 @@ def test_the_package_is_renamed_by_hand(releases: Path, tmp_path: Path) -> None:
     assert files(service) == files(tmp_path / "fresh")
 
 
-def test_enter_all_the_way_keeps_the_answers(releases: Path, tmp_path: Path) -> None:
+def test_enter_keeps_all_answers(releases: Path, tmp_path: Path) -> None:
     service = tmp_path / "service"
     answers = {"database_url": "postgresql://app@db/app", "driver": "asyncpg"}
     copy(releases, service, TAGS[0], answers)
@@ -189,7 +189,7 @@ def test_enter_all_the_way_keeps_the_answers(releases: Path, tmp_path: Path) -> 
         ("no template", "Local template must be a directory"),
     ],
 )
-def test_what_cannot_be_updated_is_left_as_it_is(
+def test_a_refused_update_changes_nothing(
     break_: str, message: str, releases: Path, tmp_path: Path
 ) -> None:
     service = tmp_path / "service"
@@ -221,7 +221,7 @@ def test_what_cannot_be_updated_is_left_as_it_is(
     assert files(service) == before
 
 
-def test_whether_there_is_an_update(service: Path) -> None:
+def test_check_update_reports_a_new_version(service: Path) -> None:
     done = copier("check-update", cwd=service)
     assert "latest version is 1000.0.0" in done.stdout
     update(service)
@@ -229,7 +229,9 @@ def test_whether_there_is_an_update(service: Path) -> None:
     assert "up-to-date" in done.stdout
 
 
-def test_answers_only(service: Path, releases: Path, tmp_path: Path) -> None:
+def test_update_of_the_answers_only(
+    service: Path, releases: Path, tmp_path: Path
+) -> None:
     options = ["--defaults", "--vcs-ref=:current:", "--data=mode=sync"]
     done = copier("update", *options, cwd=service)
     assert done.returncode == 0, done.stderr
@@ -237,7 +239,7 @@ def test_answers_only(service: Path, releases: Path, tmp_path: Path) -> None:
     assert files(service) == files(tmp_path / "fresh")
 
 
-def test_a_recopy_starts_again(service: Path, releases: Path, tmp_path: Path) -> None:
+def test_a_recopy_discards_edits(service: Path, releases: Path, tmp_path: Path) -> None:
     (service / "README.md").write_text("Ours.\n")
     commit(service)
     before = files(service)
