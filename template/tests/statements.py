@@ -1,4 +1,4 @@
-"""A count of SQL statements, against a query for each row of a result (N+1)."""
+"""Counts SQL statements, to detect a query for each row of a result (N+1)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ TRANSACTIONS = ("BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
 @contextmanager
 def assert_statements(expected: int) -> Iterator[None]:
-    """Check that the block executes `expected` statements, on whatever engine.
+    """Check that the block executes `expected` statements, on any engine.
 
     Raises AssertionError that lists the statements.
     """
