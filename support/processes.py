@@ -92,9 +92,12 @@ def kill_tree(pid: int) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether the process runs; one that only waits for its parent does not."""
+    """Whether the process runs; one that only waits for its parent does not.
+
+    A new process with the same id is another one.
+    """
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
