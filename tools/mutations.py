@@ -207,8 +207,8 @@ MUTATIONS = [
     Mutation(
         "no statement timeout",
         ENGINE,
-        '"statement_timeout": settings.database_statement_timeout',
-        '"statement_timeout": 0.0',
+        '"statement_timeout": f"{settings.database_statement_timeout}s"',
+        '"statement_timeout": "0"',
     ),
     Mutation("no ping", "src/service/db/pre_ping.py", "do_ping(connection)", "name"),
     Mutation(
@@ -236,7 +236,10 @@ MUTATIONS = [
         '    "40P99": ErrorKind.RETRYABLE,',
     ),
     Mutation(
-        "errors name no column", ERRORS, "return [name] if name else []", "return []"
+        "errors name no column",
+        ERRORS,
+        "return columns.get(name, [name]) if name else []",
+        "return []",
     ),
     Mutation(
         "a lost connection is a 500",
