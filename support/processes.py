@@ -92,9 +92,12 @@ def kill_tree(pid: int) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether the process runs and is not a zombie."""
+    """Return whether the process runs and is not a zombie.
+
+    A new process that reuses its id is not the same process.
+    """
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -3,6 +3,8 @@
 Usage: ``python -m support.server_watcher <directory>``, with a pipe as standard input.
 The pipe closes when its owner closes it or is killed. Then the process whose id is in
 ``<directory>/server.pid`` is ended with its children, and the directory is removed.
+A process that does not run in the directory is left alone: the server has ended, and
+the kernel has given its id to another process.
 """
 
 import shutil
@@ -15,6 +17,13 @@ from pathlib import Path
 import psutil
 
 from support.processes import is_alive, kill_tree
+
+
+def is_server(pid: int, directory: Path) -> bool:
+    """Whether the process ``pid`` runs in the server's directory."""
+    with suppress(psutil.Error):
+        return Path(psutil.Process(pid).cwd()).is_relative_to(directory)
+    return False
 
 
 def end_tree(pid: int) -> None:
@@ -41,7 +50,9 @@ def main(directory: Path) -> None:
     sys.stdin.read()  # This returns when the pipe closes.
     pid_file = directory / "server.pid"
     if pid_file.exists():
-        end_tree(int(pid_file.read_text()))
+        pid = int(pid_file.read_text())
+        if is_server(pid, directory):
+            end_tree(pid)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -25,7 +25,7 @@ LIMITER, ERRORS = "src/service/db/limiter.py", "src/service/db/errors.py"
 NESTING, BASE = "src/service/db/nesting.py", "src/service/db/base.py"
 TRACKING, SETTINGS = "src/service/db/write_tracking.py", "src/service/settings.py"
 API_ERRORS, HEALTH = "src/service/api_errors.py", "src/service/health.py"
-FAILOVER = "src/service/db/failover.py"
+FAILOVER, PRE_PING = "src/service/db/failover.py", "src/service/db/pre_ping.py"
 REPLICA_FILE = "src/service/db/read_replica.py"
 SLOW_LOG, TELEMETRY = "src/service/db/slow_log.py", "src/service/db/telemetry.py"
 LOGS, OPENTELEMETRY = "src/service/logs.py", {"telemetry": "opentelemetry"}
@@ -207,10 +207,23 @@ MUTATIONS = [
     Mutation(
         "no statement timeout",
         ENGINE,
-        '"statement_timeout": settings.database_statement_timeout',
-        '"statement_timeout": 0.0',
+        '"statement_timeout": f"{settings.database_statement_timeout}s"',
+        '"statement_timeout": "0"',
     ),
-    Mutation("no ping", "src/service/db/pre_ping.py", "do_ping(connection)", "name"),
+    Mutation("no ping", PRE_PING, "do_ping(connection)", "name"),
+    Mutation("busy connections are pinged", PRE_PING, "> IDLE_LIMIT", "> -1"),
+    Mutation(
+        "too many connections are not logged",
+        "src/service/db/connection_limit.py",
+        "if needed > allowed",
+        "if False",
+    ),
+    Mutation(
+        "one worker is counted",
+        "src/service/db/connection_limit.py",
+        "settings.web_concurrency * ",
+        "",
+    ),
     Mutation(
         "another pool size",
         ENGINE,
@@ -236,7 +249,10 @@ MUTATIONS = [
         '    "40P99": ErrorKind.RETRYABLE,',
     ),
     Mutation(
-        "errors name no column", ERRORS, "return [name] if name else []", "return []"
+        "errors name no column",
+        ERRORS,
+        "return columns.get(name, [name]) if name else []",
+        "return []",
     ),
     Mutation(
         "a lost connection is a 500",

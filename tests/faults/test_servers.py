@@ -74,6 +74,19 @@ def test_server_leaves_nothing(server: Server, state: str) -> None:
     assert not server.directory.exists()
 
 
+def test_process_that_gets_the_id_of_a_dead_server_is_left_alone(
+    server: Server,
+) -> None:
+    """The kernel gives ids anew after some 32,000 processes and threads."""
+    server.kill()
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (server.directory / "server.pid").write_text(str(other.pid))
+        server.close()
+        assert other.poll() is None
+        other.kill()
+    assert not server.directory.exists()
+
+
 def test_server_that_cannot_start_says_why(server: Server) -> None:
     server.stop()
     with socket.socket() as other:  # It does not listen.

@@ -137,7 +137,8 @@ def test_updates_lose_no_edit(
     commit(service, "Update")
     assert SECRET not in git(service, "log", "--patch", "--all")
 
-    if {*story.conflicts} <= {CONFTEST}:
+    # The releases in between end in the same files.
+    if {*story.conflicts} <= {CONFTEST} and release in {TAGS[0], TAGS[-1]}:
         resolve(service, result.in_conflict)
         if not story.keeps_example:
             exclude_example(service)
