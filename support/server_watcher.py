@@ -20,7 +20,7 @@ from support.processes import is_alive, kill_tree
 
 
 def is_server(pid: int, directory: Path) -> bool:
-    """Whether the process ``pid`` runs in the server's directory."""
+    """Return whether the process ``pid`` runs in the server's directory."""
     with suppress(psutil.Error):
         return Path(psutil.Process(pid).cwd()).is_relative_to(directory)
     return False
@@ -29,8 +29,8 @@ def is_server(pid: int, directory: Path) -> bool:
 def end_tree(pid: int) -> None:
     """Ask the server ``pid`` to quit at once, and kill what is left after 5 s.
 
-    Servers of both kinds quit on SIGTERM, and PostgreSQL without waiting for its
-    clients on SIGQUIT; it then gives back its shared memory, which SIGKILL would leak.
+    MariaDB quits on SIGTERM. PostgreSQL quits on SIGQUIT without waiting for its
+    clients, and releases its shared memory, which SIGKILL would leak.
     """
     with suppress(psutil.NoSuchProcess):
         server = psutil.Process(pid)

@@ -49,7 +49,7 @@ def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
         ),
         (["example=maybe"], "question 'example': Answer yes or no"),
         (["mode=foo"], "for 'mode': 'foo' is not in ['async', 'sync']"),
-        (["is_async=no"], "question 'is_async': Omit this, it is computed"),
+        (["is_async=no"], "question 'is_async': Omit this; it is computed"),
     ],
     ids=lambda value: value[-1].partition("=")[0] if isinstance(value, list) else "",
 )

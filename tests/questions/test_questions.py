@@ -154,7 +154,7 @@ def test_a_hidden_question_has_its_default() -> None:
 @pytest.mark.parametrize("name", FACTS)
 def test_a_fact_cannot_be_given_as_an_answer(name: str) -> None:
     value: object = {"bool": True, "str": "x", "json": "{}"}[QUESTIONS[name]["type"]]
-    assert "Omit this, it is computed" in refusal(**{name: value})
+    assert "Omit this; it is computed" in refusal(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_the_package_is_renamed_by_hand(releases: Path, tmp_path: Path) -> None:
     copy(releases, service, TAGS[0], {"package_name": "bistro"})
     done = copier("update", "--defaults", "--data=package_name=tavern", cwd=service)
     assert done.returncode == 1
-    assert done.stderr.rstrip().endswith("Keep it, or rename as in README.md")
+    assert done.stderr.rstrip().endswith("Keep it; to rename, see README.md")
     assert git(service, "status", "--porcelain") == ""
 
     git(service, "mv", "src/bistro", "src/tavern")
