@@ -53,7 +53,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="PostgreSQL, in short")
+    parser.add_argument(
+        "--quick", action="store_true", help="a short run, PostgreSQL only"
+    )
     plan = parser.add_argument_group("changes to the plan")
     plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))
     plan.add_argument("--layers", type=names, help=", ".join(LAYERS))
@@ -61,20 +63,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     plan.add_argument("--clients", type=numbers)
     plan.add_argument("--rounds", type=int)
     plan.add_argument("--seconds", type=float, help="the length of a window")
-    other = parser.add_argument_group("in place of all that takes no hours")
-    other.add_argument("--speed", action="store_true", help="what a request costs")
-    other.add_argument("--profile", action="store_true", help="where its time goes")
+    other = parser.add_argument_group("single measurements instead of all")
+    other.add_argument("--speed", action="store_true", help="speed and CPU time")
+    other.add_argument("--profile", action="store_true", help="CPU time by library")
     other.add_argument("--growth", action="store_true", help="renders and updates")
     other.add_argument(
-        "--setup", action="store_true", help="to a first run of the tests"
+        "--setup", action="store_true", help="time to the first run of the tests"
     )
     other.add_argument(
         "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", type=Path, help="write the results to this file")
-    output.add_argument("--show", type=Path, help="show such a file, measure nothing")
-    output.add_argument("--save", action="store_true", help="keep them, write the docs")
+    output.add_argument("--show", type=Path, help="only show the results in this file")
+    output.add_argument("--save", action="store_true", help="save all, write the docs")
     return parser.parse_args(arguments)
 
 

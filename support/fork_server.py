@@ -54,7 +54,7 @@ class Result:
     """The lines and branches of the package that did not run, by file."""
 
     def findings(self) -> list[str]:
-        """What is wrong with the suite."""
+        """Return what is wrong with the suite."""
         findings = []
         if self.ended_after:
             findings.append(f"the suite was ended after {self.ended_after:.0f} s")

@@ -74,7 +74,7 @@ class Receiver:
         ]
 
     def resources(self) -> list[dict[str, Any]]:
-        """The attributes of the resources that sent metrics."""
+        """Return the attributes of the resources that sent metrics."""
         return [
             attributes(resource.resource.attributes)
             for message in self.metrics

@@ -115,7 +115,7 @@ class Server(Startable):
 
     @abstractmethod
     def _command(self) -> Sequence[str | Path]:
-        """The command line that runs the server in the foreground."""
+        """Return the command line that runs the server in the foreground."""
 
     @property
     @abstractmethod
@@ -382,11 +382,11 @@ class MariaDBServer(Server):
         ]
 
     def _replication(self) -> list[str]:
-        """The options for replication, which a single server does not need."""
+        """Return the options for replication, which a single server does not need."""
         return ["--skip-log-bin"]
 
     def _storage(self) -> list[str]:
-        """The options for a small server without durability."""
+        """Return the options for a small server without durability."""
         return [
             "--innodb-log-file-size=16M",
             "--innodb-buffer-pool-size=64M",

@@ -218,7 +218,7 @@ class Outcome:
     lost: list[Edit] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """The number of edits with each outcome."""
+        """Return the number of edits with each outcome."""
         return {
             f"edits {kind.replace('_', ' ')}": len(edits)
             for kind, edits in vars(self).items()
