@@ -159,7 +159,7 @@ class Load:
         waiting = any(client.waiting for client in self._clients)
         if waiting:
             try:
-                # A service that has not answered at all is not waited for.
+                # A service that has not answered at all gets only one second.
                 async with asyncio.timeout(
                     answer_timeout if self.sample.answers else 1
                 ):

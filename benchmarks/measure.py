@@ -437,7 +437,7 @@ async def window(
 def measure(plan: Plan, save: Callable[[Results], None]) -> None:
     """Execute a plan; ``save`` gets the results so far after each backend."""
     results = Results()
-    os.sched_setaffinity(0, CORES[:1])  # The database servers inherit these cores.
+    os.sched_setaffinity(0, CORES[:1])  # The database servers inherit the core.
     for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
         started = time.monotonic()
         load = os.getloadavg()[0]

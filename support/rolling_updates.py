@@ -18,7 +18,7 @@ DRAIN = 0.5
 
 
 class RollingReader(Reader):
-    """A reader whose `uv run fastapi run` replaces the running instance behind a proxy.
+    """A reader whose `uv run fastapi run` replaces the instance without downtime.
 
     From ``begin_load`` to ``end_load``, clients create, read and change users.
     """
