@@ -106,7 +106,6 @@ def test_lock_that_is_not_granted(
     figures(status=answer.status_code, after=seconds)
 
     assert answer.status_code == 503
-    assert seconds < 2.5
     assert f"503 for POST /star/{note}" in read_log(service.log)
     assert service.post(f"/star/{note}").status_code == 200
 

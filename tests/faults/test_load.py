@@ -24,9 +24,10 @@ def test_load_of_300_clients(
     service = rendering.service(pool_timeout=60)
     service.start()
 
-    async def load() -> tuple[Clients, list[float], float]:
+    async def load() -> tuple[Clients, list[float], list[int], float]:
         done = asyncio.Event()
         waits: list[float] = []
+        served_before: list[int] = []
         async with Clients(service.url) as clients, Clients(service.url) as others:
 
             async def client(number: int) -> None:
@@ -35,9 +36,12 @@ def test_load_of_300_clients(
 
             async def look_whether_it_lives() -> None:
                 while not done.is_set():
+                    under_load = clients.ledger.answers.total() > 0
                     begun = time.monotonic()
                     assert await others.request("GET", "/health/live") == "200"
                     waits.append(time.monotonic() - begun)
+                    if under_load:
+                        served_before.append(clients.ledger.answers.total())
                     await asyncio.sleep(0.05)
 
             watcher = asyncio.create_task(look_whether_it_lives())
@@ -46,9 +50,9 @@ def test_load_of_300_clients(
             took = time.monotonic() - begun
             done.set()
             await watcher
-        return clients, waits, took
+        return clients, waits, served_before, took
 
-    clients, waits, took = asyncio.run(load())
+    clients, waits, served_before, took = asyncio.run(load())
     ledger = clients.ledger
     found = set(service.get("/notes").json())
     checked_out = service.get("/pools").json()
@@ -66,4 +70,5 @@ def test_load_of_300_clients(
     assert set(ledger.answers) == {"200", "201"}
     assert not ledger.lost(found)
     assert checked_out == 0
-    assert statistics.median(waits) < ledger.longest / 2
+    # A probe does not queue behind the requests that were sent before it.
+    assert min(served_before) < CLIENTS
