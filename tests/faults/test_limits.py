@@ -8,6 +8,7 @@ from threading import Thread
 from support.clients import Clients, read_log
 from support.fault_figures import Figures
 from support.fault_services import Rendering
+from support.processes import wait_for
 from support.servers import Server
 from support.variants import Variant
 
@@ -98,7 +99,8 @@ def test_lock_that_is_not_granted(
         target=service.post, args=(f"/hold/{note}",), kwargs={"params": {"seconds": 3}}
     )
     holder.start()
-    time.sleep(0.5)
+    wait_for(lambda: service.get("/pools").json() == 1)
+    time.sleep(0.3)  # from its connection to its lock
     begun = time.monotonic()
     answer = service.post(f"/star/{note}")
     seconds = time.monotonic() - begun
