@@ -80,7 +80,7 @@ class Project:
         self.times.append((wall, cpu))
 
     def coverage(self, folder: Path, environment: Mapping[str, str]) -> list[str]:
-        """The number of tests, and the coverage of lines and branches."""
+        """Return the number of tests, and the coverage of lines and branches."""
         (folder / "coverage.ini").write_text(COVERAGE.format(self.source))
         program = [uv(), "run", "--with", "coverage", "coverage"]
         options = ["--rcfile=coverage.ini"]
