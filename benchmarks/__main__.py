@@ -1,7 +1,8 @@
 """Measure rendered services, raw drivers, and the idioms of tutorials.
 
-The full run takes about an hour, the quick one about three minutes. ``--save`` keeps
-the results in this folder, and writes their tables to docs/benchmarks.md.
+The full run takes about an hour, the quick one about three minutes, and the long one
+(twenty rounds of reads and writes on PostgreSQL) less than fifteen. ``--save`` keeps the
+results in this folder, and writes their tables to docs/benchmarks.md.
 """
 
 import argparse
@@ -13,8 +14,15 @@ from pathlib import Path
 from benchmarks.growth import growth, setup, soak
 from benchmarks.measure import Plan, Results, measure
 from benchmarks.profile import profile
-from benchmarks.report import Report, Table, save_results, save_tables, titled
-from benchmarks.service import DRIVERS, LAYERS
+from benchmarks.report import (
+    Report,
+    Table,
+    described,
+    save_results,
+    save_tables,
+    titled,
+)
+from benchmarks.service import BASELINE, DRIVERS, LAYERS
 
 FULL = Plan(
     drivers=[*DRIVERS],
@@ -34,6 +42,18 @@ QUICK = Plan(
     clients=(64, 300),
     rounds=2,
     seconds=0.6,
+)
+LONG = Plan(
+    drivers=("asyncpg", "psycopg"),
+    routes=("read", "write"),
+    rounds=20,
+    seconds=0.8,
+)
+LONG_SYNC = replace(
+    LONG,
+    drivers=("psycopg-sync",),
+    # The tutorials' sync layer answers hardly any request of 64 clients.
+    layers=("rendered", BASELINE),
 )
 KINDS = ["speed", "profile", "growth", "setup"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
@@ -55,6 +75,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--quick", action="store_true", help="a short run, PostgreSQL only"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="reads and writes of it in 20 rounds"
     )
     plan = parser.add_argument_group("changes to the plan")
     plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))
@@ -85,6 +108,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.show:
         show(Results.load(options.show), options)
         return
+    if options.long:
+        rounds = options.rounds or LONG.rounds
+        title = f"Reads and writes on PostgreSQL, {rounds} rounds"
+        show_tables({title: long(rounds)}, options)
+        return
     wanted = [name for name in KINDS if getattr(options, name)]
     if options.soak:
         drivers = options.drivers or ["asyncpg", "psycopg-sync"]
@@ -107,6 +135,20 @@ def main(arguments: list[str] | None = None) -> None:
         show_tables(growth(), options)
     if "setup" in wanted:
         show_tables({"Fresh checkout to passing tests": setup()}, options)
+
+
+def long(rounds: int) -> Table:
+    """Measure reads and writes on PostgreSQL, for a table of its own."""
+    found = Results()
+
+    def add(results: Results) -> None:
+        found.machine |= results.machine
+        found.series += results.series
+
+    for plan in (LONG, LONG_SYNC):
+        measure(replace(plan, rounds=rounds), add)
+    print(*described(found.machine), sep="\n")
+    return Report(found).speed()
 
 
 def show(results: Results, options: argparse.Namespace) -> None:

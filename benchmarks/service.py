@@ -63,6 +63,7 @@ class Layer:
     explicit: bool = False
     ping: bool = False
     limited: bool = True
+    default_gc: bool = False
     reader: str = "ReadSessionDep"
     environment: Mapping[str, str] | None = None
     http: str = "httptools"
@@ -96,6 +97,9 @@ LAYERS = {
     "ping-always": Layer(
         "rendered, each connection tested before use",
         environment={"DATABASE_POOL_PRE_PING": "always"},
+    ),
+    "default-gc": Layer(
+        "rendered, with Python's default threshold of garbage", default_gc=True
     ),
     "no-limit": Layer("rendered, without the limiter", limited=False),
     "h11": Layer("rendered, uvicorn without httptools", http="h11"),
@@ -134,6 +138,7 @@ def render(driver: Driver, folder: Path) -> Path:
             explicit=layer.explicit,
             ping=layer.ping,
             limited=layer.limited,
+            default_gc=layer.default_gc,
             reader=layer.reader,
             async_="async " if is_async else "",
             await_="await " if is_async else "",

@@ -37,13 +37,17 @@ async def open_websocket(app: FastAPI, path: str, *texts: str) -> list[str]:
     return [message["text"] for message in sent if "text" in message]
 
 
-async def disconnect(app: FastAPI, method: str, path: str, body: bytes) -> int:
-    """Send a request and disconnect before the response; return its status code."""
+async def disconnect(
+    app: FastAPI, method: str, path: str, body: bytes, *, is_sent: bool
+) -> int:
+    """Send a request, perhaps without its body, and disconnect; return its status code."""
     headers = [(b"content-type", b"application/json")]
     if body:
         headers.append((b"content-length", str(len(body)).encode()))
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
-    request = {"type": "http.request", "body": body}
-    sent = await call(app, scope, request, {"type": "http.disconnect"})
+    messages: list[Message] = [{"type": "http.disconnect"}]
+    if is_sent:
+        messages.insert(0, {"type": "http.request", "body": body})
+    sent = await call(app, scope, *messages)
     status_code: int = sent[0]["status"]
     return status_code
