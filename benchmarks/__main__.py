@@ -1,7 +1,7 @@
 """Measure rendered services, raw drivers, and the idioms of tutorials.
 
 The full run takes about an hour, the quick one about three minutes, and the long one
-(twenty rounds of reads and writes on PostgreSQL) less than fifteen. ``--save`` keeps the
+(twenty rounds of reads and writes on PostgreSQL) about seven. ``--save`` keeps the
 results in this folder, and writes their tables to docs/benchmarks.md.
 """
 
@@ -77,7 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="a short run, PostgreSQL only"
     )
     parser.add_argument(
-        "--long", action="store_true", help="reads and writes of it in 20 rounds"
+        "--long", action="store_true", help="20 rounds, reads and writes on it"
     )
     plan = parser.add_argument_group("changes to the plan")
     plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))
