@@ -122,13 +122,13 @@ check_suite(Path({str(project)!r}), "service", {{}})
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as owner:
         children = psutil.Process(owner.pid).children
-        # The fork server, its child, and multiprocessing's resource tracker.
-        wait_for(lambda: len(children(recursive=True)) == 3)
+        # The fork server is the one that has a child, which runs the suite.
+        wait_for(lambda: [each for each in children() if each.children()])
         processes = children(recursive=True)
         if killed == "owner":
             owner.kill()
         else:
-            next(each for each in children() if each.children()).kill()
+            psutil.Process(processes[-1].ppid()).kill()
     wait_for(lambda: not any(map(is_alive, processes)))
 
 
