@@ -237,7 +237,12 @@ class Server(Startable):
 
     def _as_nobody(self) -> dict[str, Any]:
         """Arguments of subprocess: run in the server's directory, and not as root."""
-        place: dict[str, Any] = {"cwd": self.directory}
+        place: dict[str, Any] = {
+            "cwd": self.directory,
+            # When MariaDB starts, it deletes the temporary tables of all servers that
+            # use the same folder for them, and those then crash.
+            "env": os.environ | {"TMPDIR": str(self.directory)},
+        }
         if os.geteuid() == 0:
             place |= {
                 "user": "nobody",

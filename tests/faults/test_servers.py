@@ -74,6 +74,12 @@ def test_server_leaves_nothing(server: Server, state: str) -> None:
     assert not server.directory.exists()
 
 
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_temporary_tables_of_a_server_are_its_own(server: Server) -> None:
+    """When MariaDB starts, it deletes those in its folder, whatever server has them."""
+    assert execute(server.url(), "SELECT @@tmpdir") == [str(server.directory)]
+
+
 def test_process_that_gets_the_id_of_a_dead_server_is_left_alone(
     server: Server,
 ) -> None:
