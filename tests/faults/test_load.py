@@ -24,10 +24,9 @@ def test_load_of_300_clients(
     service = rendering.service(pool_timeout=60)
     service.start()
 
-    async def load() -> tuple[Clients, list[float], list[int], float]:
+    async def load() -> tuple[Clients, list[float], float]:
         done = asyncio.Event()
         waits: list[float] = []
-        served_before: list[int] = []
         async with Clients(service.url) as clients, Clients(service.url) as others:
 
             async def client(number: int) -> None:
@@ -36,12 +35,9 @@ def test_load_of_300_clients(
 
             async def look_whether_it_lives() -> None:
                 while not done.is_set():
-                    under_load = clients.ledger.answers.total() > 0
                     begun = time.monotonic()
                     assert await others.request("GET", "/health/live") == "200"
                     waits.append(time.monotonic() - begun)
-                    if under_load:
-                        served_before.append(clients.ledger.answers.total())
                     await asyncio.sleep(0.05)
 
             watcher = asyncio.create_task(look_whether_it_lives())
@@ -50,9 +46,9 @@ def test_load_of_300_clients(
             took = time.monotonic() - begun
             done.set()
             await watcher
-        return clients, waits, served_before, took
+        return clients, waits, took
 
-    clients, waits, served_before, took = asyncio.run(load())
+    clients, waits, took = asyncio.run(load())
     ledger = clients.ledger
     found = set(service.get("/notes").json())
     checked_out = service.get("/pools").json()
@@ -70,5 +66,3 @@ def test_load_of_300_clients(
     assert set(ledger.answers) == {"200", "201"}
     assert not ledger.lost(found)
     assert checked_out == 0
-    # A probe does not queue behind the requests that were sent before it.
-    assert min(served_before) < CLIENTS
