@@ -77,7 +77,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="a short run, PostgreSQL only"
     )
     parser.add_argument(
-        "--long", action="store_true", help="20 rounds, reads and writes on it"
+        "--long", action="store_true", help="20 rounds, reads and writes on PostgreSQL"
     )
     plan = parser.add_argument_group("changes to the plan")
     plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))

@@ -162,12 +162,18 @@ def run_in_child(
             if answer.poll():
                 facts |= answer.recv()
                 child.join()
-        end_group(child.pid, signal.SIGKILL)  # with its descendants
-        child.kill()  # It may not be the leader of a group yet.
-        child.join()
+        end_child(child)
         facts.setdefault("status", child.exitcode)
         text = output.read().decode(errors="replace")
     return Result(output=text, **facts)
+
+
+def end_child(child: ForkServerProcess) -> None:
+    """Kill a child and its descendants, and wait until it has ended."""
+    assert child.pid
+    end_group(child.pid, signal.SIGKILL)
+    child.kill()  # It may not be the leader of a group yet.
+    child.join()
 
 
 def end_group(pid: int, signum: signal.Signals) -> None:

@@ -1,7 +1,6 @@
 """Runs a rendered service: uvicorn in a separate process."""
 
 import os
-import signal
 import time
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
@@ -94,10 +93,7 @@ class Service:
     def kill(self) -> None:
         """Kill the service and its workers, if they still run."""
         if self._process and self._process.is_alive():
-            assert self._process.pid
-            fork_server.end_group(self._process.pid, signal.SIGKILL)
-            self._process.kill()  # It may not be the leader of a group yet.
-            self._process.join()
+            fork_server.end_child(self._process)
 
     def get(self, path: str, **options: Any) -> httpx2.Response:
         """One request with a client of its own."""

@@ -104,10 +104,12 @@ def test_lock_that_is_not_granted(
     begun = time.monotonic()
     answer = service.post(f"/star/{note}")
     seconds = time.monotonic() - begun
+    lock_is_held = holder.is_alive()
     holder.join()
     figures(status=answer.status_code, after=seconds)
 
     assert answer.status_code == 503
+    assert lock_is_held
     assert f"503 for POST /star/{note}" in read_log(service.log)
     assert service.post(f"/star/{note}").status_code == 200
 

@@ -24,10 +24,15 @@ def test_load_of_300_clients(
     service = rendering.service(pool_timeout=60)
     service.start()
 
+    def seconds_of_probe() -> float:
+        begun = time.monotonic()
+        assert service.get("/health/live").status_code == 200
+        return time.monotonic() - begun
+
     async def load() -> tuple[Clients, list[float], float]:
         done = asyncio.Event()
         waits: list[float] = []
-        async with Clients(service.url) as clients, Clients(service.url) as others:
+        async with Clients(service.url) as clients:
 
             async def client(number: int) -> None:
                 await clients.write(WRITES[number % len(WRITES)])
@@ -35,9 +40,8 @@ def test_load_of_300_clients(
 
             async def look_whether_it_lives() -> None:
                 while not done.is_set():
-                    begun = time.monotonic()
-                    assert await others.request("GET", "/health/live") == "200"
-                    waits.append(time.monotonic() - begun)
+                    # In a thread, so that the clients' own event loop does not count.
+                    waits.append(await asyncio.to_thread(seconds_of_probe))
                     await asyncio.sleep(0.05)
 
             watcher = asyncio.create_task(look_whether_it_lives())
@@ -66,3 +70,4 @@ def test_load_of_300_clients(
     assert set(ledger.answers) == {"200", "201"}
     assert not ledger.lost(found)
     assert checked_out == 0
+    assert statistics.median(waits) < ledger.longest / 10
