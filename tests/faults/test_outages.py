@@ -1,10 +1,14 @@
 """The database is down, restarts, crashes or hangs, and the service recovers."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import pytest
+from sqlalchemy import make_url
 
 from support.clients import Clients, read_log, repeat_until, secrets_in
 from support.fault_figures import Figures
@@ -46,6 +50,39 @@ def test_start_before_the_database(
     assert service.post("/notes", json={"title": "kept"}).status_code == 201
     assert rendering.titles() == {"kept"}
     figures(answered_503=len(away), ready_after=seconds)
+
+
+@contextmanager
+def closing_server() -> Iterator[int]:
+    """Run a server that closes each connection at once; yield its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_connections() -> None:
+            with suppress(OSError):  # at the end
+                while True:
+                    listener.accept()[0].close()
+
+        thread = Thread(target=close_connections)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_connection_is_closed_while_it_is_opened(
+    server_driver: Variant, render: Callable[[Variant], Rendering]
+) -> None:
+    """The response is a 503 if the server closes each new connection."""
+    rendering = render(server_driver)
+    with closing_server() as port:
+        url = make_url(rendering.url).set(port=port)
+        rendering.url = url.render_as_string(hide_password=False)
+        service = rendering.service()
+        service.start()
+        # On asyncmy, about one of three connections gets a RuntimeError.
+        statuses = [service.get("/users").status_code for _ in range(30)]
+
+    assert set(statuses) == {503}, read_log(service.log)
 
 
 def test_restart_while_quiet(

@@ -35,11 +35,6 @@ from support.topologies import (
 from support.variants import Variant
 
 CLIENTS = 16
-KNOWN_ERROR = "RuntimeError: Transport does not expose socket instance"
-"""The error of asyncmy on uvloop for a connection that ends while it is opened.
-
-The service answers 500 (docs/reliability.md, "Limitations").
-"""
 
 Render = Callable[[Variant], Rendering]
 
@@ -105,10 +100,7 @@ def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
     assert not lost
     assert not ledger.stale
     assert not ledger.without_retry_after
-    expected = {"200", "201", "503", "504"}
-    if KNOWN_ERROR in read_log(service.log):
-        expected.add("500")
-    assert set(ledger.answers) <= expected
+    assert set(ledger.answers) <= {"200", "201", "503", "504"}
     assert {answer.status_code for answer in after} == {201}
     assert service.get("/pools").json() == 0
     return len(lost)
