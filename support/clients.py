@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 
 import httpx2
 
@@ -144,13 +143,3 @@ async def repeat_until(
             await work()
 
     await asyncio.gather(*(client() for _ in range(clients)))
-
-
-def secrets_in(text: str, *secrets: str) -> list[str]:
-    """Return the secrets that occur in ``text``."""
-    return [secret for secret in secrets if secret in text]
-
-
-def read_log(path: Path) -> str:
-    """Return the text of a service's log."""
-    return path.read_text(errors="replace")

@@ -100,29 +100,6 @@ class Questionnaire:
                     known[name] = settled[name] = answer
         return settled
 
-    def is_asked(self, name: str, given: Answers) -> bool:
-        """Return whether a question is asked after ``given`` and the other defaults."""
-        return self._question_after(name, given).get_when()
-
-    def default(self, name: str, given: Answers) -> Any:
-        """Return the default of a question after ``given`` and the other defaults."""
-        return self._question_after(name, given).get_default()
-
-    def choices(self, name: str, given: Answers) -> list[Any]:
-        """Return the possible answers to a question with choices or for yes or no."""
-        return choices_of(self._question_after(name, given))
-
-    def _question_after(self, name: str, given: Answers) -> Question:
-        self._worker.data = dict(given)
-        known: dict[str, Any] = {}
-        for before in self.questions:
-            if before == name:
-                break
-            known[before] = given.get(
-                before, self._question(before, known).get_default()
-            )
-        return self._question(name, known)
-
     def _question(self, name: str, known: Answers) -> Question:
         """Return the question ``name``, as asked after the answers ``known``."""
         worker = self._worker

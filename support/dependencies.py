@@ -6,6 +6,9 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 # Not a syntax tree: this Python may not parse the syntax of a newer one.
 IMPORT = re.compile(r"^ *(?:from (\w+)[\w.]* import|import (\w+))", re.MULTILINE)
 
@@ -15,8 +18,7 @@ TOOLS = {"cryptography", "fastapi-cli", "uvicorn"}
 
 def normalized(requirement: str) -> str:
     """Return the normalized name in a requirement, without extras and versions."""
-    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return canonicalize_name(Requirement(requirement).name)
 
 
 def imported(project: Path, *folders: str) -> set[str]:

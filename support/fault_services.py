@@ -1,6 +1,7 @@
 """Rendered services with additional routes for faults, and their databases."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,3 +94,7 @@ class Rendering:
             return execute(self.url, statement)
         with closing(sqlite3.connect(self.project / "ledger.db")) as connection:
             return [str(row[0]) for row in connection.execute(statement)]
+
+
+Render = Callable[[Variant], Rendering]
+"""Renders a variant with the additional routes; see the fixture ``render``."""

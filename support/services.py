@@ -62,13 +62,13 @@ class Service:
                 return
             except httpx2.TransportError:
                 time.sleep(0.02)
-        raise RuntimeError(f"the service does not start:\n{self.log.read_text()}")
+        raise RuntimeError(f"the service does not start:\n{self.read_log()}")
 
     def wait_until_ready(self, timeout: float = 20) -> float:
         """Wait until the service is ready; return the seconds it took."""
         begun = time.monotonic()
         while self.get("/health/ready").status_code != 200:
-            assert time.monotonic() - begun < timeout, self.log.read_text()
+            assert time.monotonic() - begun < timeout, self.read_log()
             time.sleep(0.05)
         return time.monotonic() - begun
 
@@ -76,7 +76,7 @@ class Service:
         """Wait until the service has created its tables."""
         deadline = time.monotonic() + 20
         while self.get("/users").status_code != 200:
-            assert time.monotonic() < deadline, self.log.read_text()
+            assert time.monotonic() < deadline, self.read_log()
             time.sleep(0.05)
 
     def terminate(self) -> None:
@@ -95,12 +95,16 @@ class Service:
         if self._process and self._process.is_alive():
             fork_server.end_child(self._process)
 
+    def read_log(self) -> str:
+        """Return the text of the log."""
+        return self.log.read_text(errors="replace")
+
     def get(self, path: str, **options: Any) -> httpx2.Response:
-        """One request with a client of its own."""
+        """Send a GET request with a client of its own."""
         return self._request("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx2.Response:
-        """One request with a client of its own."""
+        """Send a POST request with a client of its own."""
         return self._request("POST", path, **options)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:

@@ -12,7 +12,8 @@ from pathlib import Path
 from copier import run_copy
 
 from support.answer_changes import OTHERS
-from support.copier_internals import Answers, Questionnaire
+from support.copier_internals import ALL, Answers, Questionnaire
+from support.questions import converse
 from support.template import NAMES, ROOT, copy_template, files, questions_only
 from support.variants import BACKENDS
 
@@ -62,12 +63,23 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
     )
+    conversations = [
+        (given, converse(given))
+        for given in (
+            {**NAMES, **DATABASES[database]} for database in ("SQLite", "PostgreSQL")
+        )
+    ]
     for name, question in questionnaire.asked.items():
         yield from ("", f"## {name}", "", question["help"], "")
-        given = where_asked(questionnaire, name)
-        default = questionnaire.default(name, given)
+        given, conversation = next(
+            each for each in conversations if name not in each[1].hidden
+        )
+        default = conversation.values[name]
+        options = []
         is_choice = "choices" in question or question["type"] == "bool"
-        options = questionnaire.choices(name, given) if is_choice else []
+        if is_choice:
+            expanded = questionnaire.expand(given, {name: ALL})
+            options = [answers[name] for answers in expanded]
         yield from ("| | |", "|---|---|")
         if is_choice:
             yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
@@ -82,15 +94,6 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
             others = dict.fromkeys(found, "")
         for other, title in others.items():
             yield from ("", *change(renderer, given, {name: other}, title))
-
-
-def where_asked(questionnaire: Questionnaire, name: str) -> Answers:
-    """Return answers after which the question ``name`` is asked."""
-    for answers in (DATABASES["SQLite"], DATABASES["PostgreSQL"]):
-        given = {**NAMES, **answers}
-        if questionnaire.is_asked(name, given):
-            return given
-    raise ValueError(name)
 
 
 def word(answer: object) -> str:

@@ -1,6 +1,6 @@
 """Fixtures for the fault tests: private servers, and services that use them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from support.copier_internals import CopierFixture
 from support.databases import drop_databases
 from support.fault_figures import Figures
-from support.fault_services import Rendering, add_routes
+from support.fault_services import Render, Rendering, add_routes
 from support.servers import (
     PostgresServer,
     Server,
@@ -105,7 +105,7 @@ def render(
     servers: SharedServers,
     request: pytest.FixtureRequest,
     tmp_path: Path,
-) -> Iterator[Callable[[Variant], Rendering]]:
+) -> Iterator[Render]:
     """Provide a function that renders a variant with additional routes.
 
     The database is on the test's private server, if it has one, or on the shared one.

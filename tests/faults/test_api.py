@@ -1,12 +1,11 @@
 """Generated requests, valid and invalid: none causes an internal error."""
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 from openapi_spec_validator import validate
 
-from support.fault_services import Rendering
+from support.fault_services import Render
 from support.processes import SCRIPTS
 from support.variants import Variant
 
@@ -22,9 +21,7 @@ AS_DESCRIBED = [
 
 
 def test_no_request_breaks_the_service(
-    sampled_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    tmp_path: Path,
+    sampled_driver: Variant, render: Render, tmp_path: Path
 ) -> None:
     """No request that is generated from the OpenAPI document gets a 5xx.
 

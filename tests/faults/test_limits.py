@@ -2,19 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from threading import Thread
 
-from support.clients import Clients, read_log
+from support.clients import Clients
 from support.fault_figures import Figures
-from support.fault_services import Rendering
+from support.fault_services import Render
 from support.processes import wait_for
 from support.servers import Server
 from support.variants import Variant
 
 
 def test_load_beyond_capacity_is_shed(
-    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """Requests that queue for too long get a 503; other routes respond as before."""
     rendering = render(mode_driver)
@@ -58,15 +57,12 @@ def test_load_beyond_capacity_is_shed(
     )
 
     assert ledger.answers == {"503": 50}
-    assert "503 for GET /notes" in read_log(service.log)
+    assert "503 for GET /notes" in service.read_log()
     assert service.get("/notes").status_code == 200
 
 
 def test_connection_to_a_server_that_hangs(
-    server_driver: Variant,
-    server: Server,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    server_driver: Variant, server: Server, render: Render, figures: Figures
 ) -> None:
     """A connection attempt is given up after ``DATABASE_CONNECT_TIMEOUT``."""
     rendering = render(server_driver)
@@ -87,9 +83,7 @@ def test_connection_to_a_server_that_hangs(
 
 
 def test_lock_that_is_not_granted(
-    server_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    server_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """A statement waits for a lock for at most ``DATABASE_LOCK_TIMEOUT`` seconds."""
     rendering = render(server_driver)
@@ -110,14 +104,12 @@ def test_lock_that_is_not_granted(
 
     assert answer.status_code == 503
     assert lock_is_held
-    assert f"503 for POST /star/{note}" in read_log(service.log)
+    assert f"503 for POST /star/{note}" in service.read_log()
     assert service.post(f"/star/{note}").status_code == 200
 
 
 def test_transaction_that_sits_idle(
-    server_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    server_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """The database ends the transaction after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
     rendering = render(server_driver)
@@ -126,6 +118,6 @@ def test_transaction_that_sits_idle(
     figures(status=answer.status_code)
 
     assert answer.status_code in {503, 504}
-    assert f"{answer.status_code} for POST /idle" in read_log(service.log)
+    assert f"{answer.status_code} for POST /idle" in service.read_log()
     assert service.post("/idle", params={"seconds": 0}).status_code == 200
     assert service.get("/pools").json() == 0

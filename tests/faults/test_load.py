@@ -3,11 +3,10 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
 
 from support.clients import Clients
 from support.fault_figures import Figures
-from support.fault_services import Rendering
+from support.fault_services import Render
 from support.variants import Variant
 
 CLIENTS = 300
@@ -16,7 +15,7 @@ READS = ["/notes", "/notes/sessions", "/notes/all-sessions", "/notes/stream"]
 
 
 def test_load_of_300_clients(
-    every_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    every_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """The clients use all kinds of sessions, alone and together."""
     rendering = render(every_driver)

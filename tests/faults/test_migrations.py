@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
 from support.databases import DRIVERS
-from support.fault_services import Rendering
+from support.fault_services import Render, Rendering
 from support.processes import clean_environment, kill, run, start, wait_for
 from support.variants import BACKENDS, Variant
 
@@ -84,9 +84,7 @@ class MigratedService:
 
 
 @pytest.fixture
-def service(
-    request: pytest.FixtureRequest, render: Callable[[Variant], Rendering]
-) -> MigratedService:
+def service(request: pytest.FixtureRequest, render: Render) -> MigratedService:
     """Provide a service on the backend that the test is parametrised with."""
     name: str = request.param
     backend = "postgresql" if name == "pooler" else name

@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support.clients import Clients, read_log
+from support.clients import Clients
 from support.fault_figures import Figures
-from support.fault_services import CONNECTIONS, POOL_SIZE, Rendering
+from support.fault_services import CONNECTIONS, POOL_SIZE, Render
 from support.processes import wait_for
 from support.servers import Server
 from support.services import Service
@@ -21,7 +20,7 @@ SOCKETS = 12
 
 
 def test_transaction_in_a_request(
-    pooled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    pooled_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """A hundred requests that each open a second transaction do not deadlock.
 
@@ -67,13 +66,11 @@ def test_transaction_in_a_request(
     assert not ledger.lost(found) | ledger.phantoms(found)
     assert background.ledger.answers == {"202": CLIENTS // 5}
     if pooled_driver.backend not in SERVER_BACKENDS:
-        assert "use the open session, or end it first" in read_log(service.log)
+        assert "use the open session, or end it first" in service.read_log()
 
 
 def test_one_transaction_too_many(
-    sampled_pooled_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    sampled_pooled_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """A third transaction is refused at once, with the remedy."""
     rendering = render(sampled_pooled_driver)
@@ -89,14 +86,12 @@ def test_one_transaction_too_many(
 
     assert ledger.answers == {"500": CLIENTS}
     assert not rendering.titles()
-    assert "use the open session, or end it first" in read_log(service.log)
+    assert "use the open session, or end it first" in service.read_log()
     assert service.get("/pools").json() == 0
 
 
 def test_websockets(
-    sampled_pooled_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    sampled_pooled_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """A WebSocket cannot have a session, and holds no connection between messages."""
     rendering = render(sampled_pooled_driver)
@@ -129,7 +124,7 @@ def test_websockets(
     figures(refused=refused, messages_kept=len(rendering.titles()))
 
     assert len(rendering.titles()) == SOCKETS
-    assert "open a transaction() for each message" in read_log(service.log)
+    assert "open a transaction() for each message" in service.read_log()
 
 
 def look_around(service: Service) -> list[int]:
@@ -140,7 +135,7 @@ def look_around(service: Service) -> list[int]:
 
 
 def test_clients_that_disconnect_in_the_queue(
-    queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    queue_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """Of 300 requests whose clients disconnect, only those that have begun run."""
     rendering = render(queue_driver)
@@ -174,7 +169,7 @@ def test_clients_that_disconnect_in_the_queue(
 
 
 def test_ready_while_busy(
-    queue_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    queue_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """A service that rejects requests is ready, and probes share a connection."""
     rendering = render(queue_driver)
@@ -207,10 +202,7 @@ def test_ready_while_busy(
 
 
 def test_not_ready_while_the_database_hangs(
-    server_driver: Variant,
-    server: Server,
-    render: Callable[[Variant], Rendering],
-    figures: Figures,
+    server_driver: Variant, server: Server, render: Render, figures: Figures
 ) -> None:
     """Probes get a 503 in time, even on a connection that is already open."""
     rendering = render(server_driver)

@@ -18,10 +18,10 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from support.clients import Clients, Ledger, read_log, repeat_until
+from support.clients import Clients, Ledger, repeat_until
 from support.databases import execute
 from support.fault_figures import ScaleOutFigures
-from support.fault_services import Rendering
+from support.fault_services import Render, Rendering
 from support.processes import wait_for
 from support.proxy import running_proxy
 from support.servers import Server
@@ -35,8 +35,6 @@ from support.topologies import (
 from support.variants import Variant
 
 CLIENTS = 16
-
-Render = Callable[[Variant], Rendering]
 
 
 @pytest.fixture
@@ -328,7 +326,7 @@ def test_read_that_replay_cancels(
 
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    assert "conflict with recovery" in read_log(service.log)
+    assert "conflict with recovery" in service.read_log()
     assert service.get("/port").json() == standby.port
 
 
@@ -406,7 +404,7 @@ def test_connections_to_a_standby_are_replaced(
         lost = check(rendering, service, ledger)
         row = ("failover", postgresql_driver.id, "proxy leads to a standby")
         figures(*row, ledger, lost=lost, recovered_after=seconds)
-    assert "the server accepts no writes" in read_log(service.log)
+    assert "the server accepts no writes" in service.read_log()
 
 
 def test_node_of_a_cluster_is_killed_or_cut_off(
@@ -446,7 +444,7 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
         lost = check(rendering, service, ledger)
         row = ("Galera", mysql_driver.id, "node not ready (1047)")
         figures(*row, ledger, lost=lost, recovered_after=seconds)
-    assert "the server accepts no writes" in read_log(service.log)
+    assert "the server accepts no writes" in service.read_log()
 
 
 def test_conflicting_writes_in_a_cluster(

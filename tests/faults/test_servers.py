@@ -1,6 +1,5 @@
 """Tests of the private servers: they can be broken, and leave nothing behind."""
 
-import os
 import shutil
 import signal
 import socket
@@ -24,20 +23,19 @@ from support.servers import (
     own_server,
     wheel_binaries,
 )
-from support.shared_servers import VARIABLES, SharedServers, start_server
+from support.shared_servers import (
+    VARIABLES,
+    SharedServers,
+    skip_where_missing,
+    start_server,
+)
 from support.template import ROOT
 
 
 @pytest.fixture(params=["postgresql", "mysql"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Provide a private server."""
-    try:
-        server = own_server(request.param)
-    except ServerMissingError as error:
-        if "CI" in os.environ:
-            raise
-        pytest.skip(str(error))
-    with server:
+    with skip_where_missing(), own_server(request.param) as server:
         yield server
 
 
@@ -168,9 +166,7 @@ def test_server_that_the_environment_names_is_used(
             start_server(backend, exits)
 
 
-def test_missing_server_is_an_error_only_in_ci(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_server_is_an_error_only_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     def find_missing() -> tuple[str, str]:
         raise ServerMissingError("apt-get install it")
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
-from support.clients import Clients, read_log
+from support.clients import Clients
 from support.fault_figures import Figures
-from support.fault_services import Rendering
+from support.fault_services import Render
 from support.otlp_receiver import Receiver, attributes
 from support.processes import wait_for
 from support.services import Service
@@ -23,9 +22,7 @@ QUICK = {
 POOL = "db.client.connection.pool.name"
 
 
-def render_with_telemetry(
-    variant: Variant, render: Callable[[Variant], Rendering], url: str
-) -> Service:
+def render_with_telemetry(variant: Variant, render: Render, url: str) -> Service:
     """Render a service that exports to ``url``, without starting it."""
     answers = {**variant.answers, "telemetry": "opentelemetry"}
     rendering = render(replace(variant, answers=answers))
@@ -39,9 +36,7 @@ def render_with_telemetry(
     return service
 
 
-def test_spans_and_metrics(
-    every_driver: Variant, render: Callable[[Variant], Rendering]
-) -> None:
+def test_spans_and_metrics(every_driver: Variant, render: Render) -> None:
     """Each statement has a span in the client's trace; no span contains a value."""
     with Receiver() as receiver:
         service = render_with_telemetry(every_driver, render, receiver.url)
@@ -78,9 +73,7 @@ def test_spans_and_metrics(
     assert [secret for secret in SECRETS if secret in receiver.raw] == []
 
 
-def test_load_on_a_full_pool(
-    sampled_driver: Variant, render: Callable[[Variant], Rendering]
-) -> None:
+def test_load_on_a_full_pool(sampled_driver: Variant, render: Render) -> None:
     """The metrics show how many requests wait for a permit, and for how long."""
     with Receiver() as receiver:
         service = render_with_telemetry(sampled_driver, render, receiver.url)
@@ -110,7 +103,7 @@ def test_load_on_a_full_pool(
 
 
 def test_outage_of_the_receiver(
-    sampled_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    sampled_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """No request fails or waits, exports resume later, and the service ends in time."""
     receiver = Receiver()
@@ -143,14 +136,12 @@ def test_outage_of_the_receiver(
     assert seconds < 10
 
 
-def test_no_endpoint(
-    file_driver: Variant, render: Callable[[Variant], Rendering]
-) -> None:
+def test_no_endpoint(file_driver: Variant, render: Render) -> None:
     """Without an endpoint, telemetry is off: nothing is exported or logged."""
     service = render_with_telemetry(file_driver, render, "")
     service.start()
     service.wait_for_tables()
 
     assert service.get("/notes").status_code == 200
-    assert "elemetry" not in read_log(service.log)
-    assert "/v1/" not in read_log(service.log)
+    assert "elemetry" not in service.read_log()
+    assert "/v1/" not in service.read_log()

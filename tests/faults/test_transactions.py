@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
 from support.clients import Clients
 from support.fault_figures import Figures
-from support.fault_services import Rendering
+from support.fault_services import Render, Rendering
 from support.services import Service
 from support.variants import SERVER_BACKENDS, Variant
 
@@ -30,7 +29,7 @@ async def post_all(service: Service, paths: list[str]) -> Clients:
 
 
 def test_deadlocks_end_in_success(
-    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """Two rows are updated concurrently in both orders, and all requests succeed."""
     rendering = render(mode_driver)
@@ -54,7 +53,7 @@ def test_deadlocks_end_in_success(
 
 
 def test_read_modify_write(
-    mode_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    mode_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """No update is lost if all requests read a number and write the next one."""
     rendering = render(mode_driver)
@@ -78,7 +77,7 @@ def test_read_modify_write(
 
 
 def test_fifty_writers_of_a_file(
-    file_driver: Variant, render: Callable[[Variant], Rendering], figures: Figures
+    file_driver: Variant, render: Render, figures: Figures
 ) -> None:
     """No writer gets "database is locked", and readers do not wait for writers."""
     rendering = render(file_driver)
@@ -114,7 +113,7 @@ def test_fifty_writers_of_a_file(
 
 
 def test_work_in_the_background_sees_what_was_committed(
-    mode_driver: Variant, render: Callable[[Variant], Rendering]
+    mode_driver: Variant, render: Render
 ) -> None:
     """A background task opens its own transaction after that of the request."""
     rendering = render(mode_driver)
@@ -133,10 +132,7 @@ def test_work_in_the_background_sees_what_was_committed(
     [("url", "nope://u:s3cret@host/x"), ("echo", "s3cret")],
 )
 def test_wrong_setting_stops_the_service_with_a_line(
-    sampled_driver: Variant,
-    render: Callable[[Variant], Rendering],
-    setting: str,
-    value: str,
+    sampled_driver: Variant, render: Render, setting: str, value: str
 ) -> None:
     """The line names the variable, but does not contain its value."""
     service = render(sampled_driver).service()
