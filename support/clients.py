@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -131,6 +131,19 @@ class Clients:
             found = body.splitlines() if path.endswith("/stream") else json.loads(body)
             self.ledger.stale += not own <= set(found)
         return status
+
+
+def send_at_once(
+    url: str, requests: Callable[[Clients], Iterable[Awaitable[object]]]
+) -> Ledger:
+    """Send all ``requests`` to the service at the same time; return their ledger."""
+
+    async def send() -> Ledger:
+        async with Clients(url) as clients:
+            await asyncio.gather(*requests(clients))
+        return clients.ledger
+
+    return asyncio.run(send())
 
 
 async def repeat_until(

@@ -1,5 +1,9 @@
 """Create and drop databases on a server, and execute single statements."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
@@ -15,6 +19,16 @@ def create_database(url: str, name: str) -> str:
     parts = make_url(url)
     execute(url, f"CREATE DATABASE {quoted(parts, name)}")
     return parts.set(database=name).render_as_string(hide_password=False)
+
+
+@contextmanager
+def temporary_database(server_url: str) -> Iterator[str]:
+    """Create a database on the server; yield its URL, and drop it at the end."""
+    url = create_database(server_url, f"temporary-{uuid4().hex}")
+    try:
+        yield url
+    finally:
+        drop_databases(url)
 
 
 def drop_databases(url: str) -> list[str]:

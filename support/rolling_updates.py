@@ -5,12 +5,12 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import httpx2
 
 from support.pages import Reader
 from support.processes import free_port, kill, start, wait_for
+from support.services import is_ready
 
 CLIENTS = 2
 DRAIN = 0.5
@@ -85,10 +85,3 @@ class RollingReader(Reader):
                 self.successes += 1
             else:
                 self.failures.append(f"{response.status_code} {response.text}")
-
-
-def is_ready(url: str) -> bool:
-    """Return whether the service at ``url`` is ready."""
-    with suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/health/ready", timeout=5).status_code == 200
-    return False

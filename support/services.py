@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
@@ -111,3 +112,10 @@ class Service:
         # Loading the system's certificates takes 20 ms of CPU time.
         options = {"timeout": 60, "verify": False, **options}
         return httpx2.request(method, self.url + path, **options)
+
+
+def is_ready(url: str) -> bool:
+    """Return whether the service at ``url`` is ready."""
+    with suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/health/ready", timeout=5).status_code == 200
+    return False

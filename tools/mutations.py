@@ -10,12 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from copier import run_copy
 
 from support import fork_server
-from support.databases import create_database, drop_databases
+from support.databases import temporary_database
 from support.shared_servers import SharedServers
 from support.template import copy_template
 from support.variants import BACKENDS
@@ -47,76 +46,6 @@ class Mutation:
     backend: str = "postgresql"
     answers: Mapping[str, Any] = field(default_factory=dict)
 
-
-SCALE_OUT: list[tuple[str, Mapping[str, Any], str, str, str, str]] = [
-    *(
-        (
-            backend,
-            {},
-            "a connection to a standby is kept",
-            FAILOVER,
-            "is_disconnect = True",
-            "is_disconnect = False",
-        )
-        for backend in ("postgresql", "mysql")
-    ),
-    (
-        "postgresql",
-        POOLER,
-        "the read engine writes behind a pooler",
-        ENGINE,
-        'transaction_read_only"] = "on"',
-        'transaction_read_only"] = "off"',
-    ),
-    (
-        "postgresql",
-        POOLER | ASYNCPG,
-        "no timeouts behind a pooler",
-        ENGINE,
-        "connection.execute(set_config)",
-        "pass",
-    ),
-    *(
-        ("postgresql", REPLICA, name, REPLICA_FILE, old, new)
-        for name, old, new in [
-            (
-                "own writes are missed",
-                "return await has_replayed(replica.engine, position)",
-                "return True",
-            ),
-            (
-                "a false position is asked for",
-                "if not POSITION_FORM.fullmatch(position)",
-                "if False",
-            ),
-            (
-                "a replica that lags is read",
-                "<= settings.database_read_max_lag",
-                "< math.inf",
-            ),
-            (
-                "the fallback cannot be turned off",
-                "elif not settings.database_read_fallback",
-                "elif False",
-            ),
-            (
-                "a replica that is down is read",
-                "self._replayed_until = -math.inf\n            raise",
-                "raise",
-            ),
-            ("nobody watches", "await self.check()", "pass"),
-            ("writes are not noted", "writes.committed = True", "pass"),
-        ]
-    ),
-    (
-        "mysql",
-        SYNC | REPLICA,
-        "own writes are missed",
-        REPLICA_FILE,
-        ">= CAST(substring_index(:position, '-', -1) AS unsigned)",
-        ">= 0",
-    ),
-]
 
 MUTATIONS = [
     Mutation("sessions end after the response", SESSION, '"function"', '"request"'),
@@ -366,8 +295,68 @@ MUTATIONS = [
         answers=ASYNCPG,
     ),
     *(
-        Mutation(f"scale-out: {name}, {backend}", path, old, new, backend, answers)
-        for backend, answers, name, path, old, new in SCALE_OUT
+        Mutation(
+            f"a connection to a standby is kept, {backend}",
+            FAILOVER,
+            "is_disconnect = True",
+            "is_disconnect = False",
+            backend=backend,
+        )
+        for backend in ("postgresql", "mysql")
+    ),
+    Mutation(
+        "the read engine writes behind a pooler",
+        ENGINE,
+        'transaction_read_only"] = "on"',
+        'transaction_read_only"] = "off"',
+        answers=POOLER,
+    ),
+    Mutation(
+        "no timeouts behind a pooler",
+        ENGINE,
+        "connection.execute(set_config)",
+        "pass",
+        answers=POOLER | ASYNCPG,
+    ),
+    *(
+        Mutation(name, REPLICA_FILE, old, new, answers=REPLICA)
+        for name, old, new in [
+            (
+                "own writes are missed",
+                "return await has_replayed(replica.engine, position)",
+                "return True",
+            ),
+            (
+                "a false position is asked for",
+                "if not POSITION_FORM.fullmatch(position)",
+                "if False",
+            ),
+            (
+                "a replica that lags is read",
+                "<= settings.database_read_max_lag",
+                "< math.inf",
+            ),
+            (
+                "the fallback cannot be turned off",
+                "elif not settings.database_read_fallback",
+                "elif False",
+            ),
+            (
+                "a replica that is down is read",
+                "self._replayed_until = -math.inf\n            raise",
+                "raise",
+            ),
+            ("nobody watches", "await self.check()", "pass"),
+            ("writes are not noted", "writes.committed = True", "pass"),
+        ]
+    ),
+    Mutation(
+        "own writes are missed, mysql",
+        REPLICA_FILE,
+        ">= CAST(substring_index(:position, '-', -1) AS unsigned)",
+        ">= 0",
+        backend="mysql",
+        answers=SYNC | REPLICA,
     ),
     Mutation(
         "the log has parameters",
@@ -481,13 +470,12 @@ def main() -> int:
         copy_template(template)
         servers = SharedServers.start(exits)
         for number, mutation in enumerate(wanted, 1):
-            url = ""
-            if mutation.backend != "sqlite":
-                name = f"m-{uuid4().hex}"
-                url = create_database(servers.url(mutation.backend), name)
-            survived = survives(mutation, template, folder / str(number), url)
-            if url:
-                drop_databases(url)
+            place = folder / str(number)
+            if mutation.backend == "sqlite":
+                survived = survives(mutation, template, place, "")
+            else:
+                with temporary_database(servers.url(mutation.backend)) as url:
+                    survived = survives(mutation, template, place, url)
             survivors += survived
             result = "SURVIVED" if survived else "a test failed"
             print(f"{number}/{len(wanted)} {mutation.name}: {result}", flush=True)

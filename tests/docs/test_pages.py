@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import make_url
 
 from support import fork_server
-from support.databases import create_database, drop_databases, execute
+from support.databases import create_database, execute, temporary_database
 from support.page_checks import CHECKS
 from support.pages import Reader, blocks, commands
 from support.processes import SCRIPTS, commit, git
@@ -83,13 +83,9 @@ def test_how_to(
     elif page in ON_SEVERAL_SERVERS:
         follow_on_several_servers(reader, DOCS / page)
     elif page in CHECKS:
-        url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
-        reader.environment["DATABASE_URL"] = url
-        try:
+        with temporary_database(servers.url("postgresql")) as url, reader:
+            reader.environment["DATABASE_URL"] = url
             CHECKS[page](reader, DOCS / page)
-        finally:
-            reader.stop()
-            drop_databases(url)
     else:
         reader.read(DOCS / page)
     check(reader, mypy_cache)
@@ -105,8 +101,7 @@ def follow_the_move(reader: Reader, servers: SharedServers) -> None:
             " VALUES (?, 'Looms', 'Words.', 'looms', 1)",
             [uuid4().hex],
         )
-    url = create_database(servers.url("postgresql"), f"d{uuid4().hex}")
-    try:
+    with temporary_database(servers.url("postgresql")) as url:
         place = make_url(url)
         reader.stands_for["shop@127.0.0.1:5432/shop"] = (
             f"{place.username}@{place.host}:{place.port}/{place.database}"
@@ -116,8 +111,6 @@ def follow_the_move(reader: Reader, servers: SharedServers) -> None:
         query = "SELECT title FROM posts JOIN users ON users.id = author_id"
         assert execute(url, query) == ["Looms"]
         assert execute(url, "SELECT nextval('posts_id_seq')") == ["2"]
-    finally:
-        drop_databases(url)
 
 
 def follow_on_several_servers(reader: Reader, page: Path) -> None:

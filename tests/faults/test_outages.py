@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from sqlalchemy import make_url
 
-from support.clients import Clients, repeat_until
+from support.clients import Clients, Ledger, repeat_until, send_at_once
 from support.fault_figures import Figures
 from support.fault_services import CONNECTIONS, Render
 from support.processes import wait_for
@@ -92,19 +92,19 @@ def test_restart_while_quiet(
     service = rendering.service()
     service.start()
 
-    async def use(requests: int) -> Clients:
+    async def use() -> Ledger:
         async with Clients(service.url) as clients:
-            for _ in range(requests):
+            for _ in range(5):
                 await asyncio.gather(
                     *(clients.request("GET", "/notes/sessions") for _ in range(3)),
                     *(clients.request("GET", "/notes") for _ in range(3)),
                 )
-        return clients
+        return clients.ledger
 
-    asyncio.run(use(5))
+    asyncio.run(use())
     server.restart()
-    time.sleep(1.1)
-    ledger = asyncio.run(use(5)).ledger
+    time.sleep(1.1)  # Connections that were idle for more than a second are pinged.
+    ledger = asyncio.run(use())
     figures(requests=ledger.answers.total(), failed=ledger.failed())
 
     assert set(ledger.answers) == {"200"}
@@ -212,17 +212,12 @@ def test_four_workers_on_an_empty_database(
     service = rendering.service()
     service.start("--workers=4")
 
-    async def use() -> Clients:
-        async with Clients(service.url) as clients:
-            await asyncio.gather(*(clients.write() for _ in range(40)))
-        return clients
-
-    deadline = time.monotonic() + 60
-    while service.read_log().count("Application startup complete") < 4:
-        assert time.monotonic() < deadline, service.read_log()
-        time.sleep(0.05)
+    started = "Application startup complete"
+    wait_for(lambda: service.read_log().count(started) == 4, timeout=60)
     service.wait_for_tables()
-    ledger = asyncio.run(use()).ledger
+    ledger = send_at_once(
+        service.url, lambda clients: (clients.write() for _ in range(40))
+    )
     service.terminate()
     service.wait()
     figures(

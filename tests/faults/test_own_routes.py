@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support.clients import Clients
+from support.clients import Clients, Ledger, send_at_once
 from support.fault_figures import Figures
 from support.fault_services import CONNECTIONS, POOL_SIZE, Render
 from support.processes import wait_for
@@ -31,7 +31,7 @@ def test_transaction_in_a_request(
     # Without a pool, each request takes two of the server's two hundred connections.
     requests = CLIENTS if pooled_driver.answers["pool"] == "queue" else 40
 
-    async def load() -> tuple[Clients, Clients]:
+    async def load() -> tuple[Ledger, Ledger]:
         async with Clients(service.url) as clients, Clients(service.url) as background:
             paths = ["/audited", "/audited/retried"] * (requests // 2)
             await asyncio.gather(
@@ -41,13 +41,12 @@ def test_transaction_in_a_request(
                     for n in range(CLIENTS // 5)
                 ),
             )
-        return clients, background
+        return clients.ledger, background.ledger
 
-    clients, background = asyncio.run(load())
+    ledger, background = asyncio.run(load())
     # The background tasks run after their responses.
     wait_for(lambda: service.get("/pools").json() == 0)
     found = rendering.titles()
-    ledger = clients.ledger
     figures(
         requests=ledger.answers.total(),
         acknowledged=len(ledger.acknowledged),
@@ -64,7 +63,7 @@ def test_transaction_in_a_request(
         else {"500": requests}
     )
     assert not ledger.lost(found) | ledger.phantoms(found)
-    assert background.ledger.answers == {"202": CLIENTS // 5}
+    assert background.answers == {"202": CLIENTS // 5}
     if pooled_driver.backend not in SERVER_BACKENDS:
         assert "use the open session, or end it first" in service.read_log()
 
@@ -76,12 +75,9 @@ def test_one_transaction_too_many(
     rendering = render(sampled_pooled_driver)
     service = rendering.serve()
 
-    async def load() -> Clients:
-        async with Clients(service.url) as clients:
-            await asyncio.gather(*(clients.write("/nested") for _ in range(CLIENTS)))
-        return clients
-
-    ledger = asyncio.run(load()).ledger
+    ledger = send_at_once(
+        service.url, lambda clients: (clients.write("/nested") for _ in range(CLIENTS))
+    )
     figures(refused=ledger.answers["500"], longest_wait=ledger.longest)
 
     assert ledger.answers == {"500": CLIENTS}
@@ -141,17 +137,15 @@ def test_clients_that_disconnect_in_the_queue(
     rendering = render(queue_driver)
     service = rendering.serve(pool_timeout=30)
 
-    async def load() -> Clients:
-        async with Clients(service.url) as hurried, Clients(service.url) as clients:
-            idle = {"params": {"seconds": 1}, "timeout": 2}
-            gone = (hurried.request("POST", "/idle", **idle) for _ in range(300))
-            await asyncio.gather(*gone)
-            await asyncio.gather(
-                *(clients.request("GET", "/notes") for _ in range(CLIENTS))
-            )
-        return clients
-
-    ledger = asyncio.run(load()).ledger
+    idle = {"params": {"seconds": 1}, "timeout": 2}
+    send_at_once(
+        service.url,
+        lambda hurried: (hurried.request("POST", "/idle", **idle) for _ in range(300)),
+    )
+    ledger = send_at_once(
+        service.url,
+        lambda clients: (clients.request("GET", "/notes") for _ in range(CLIENTS)),
+    )
     served = service.get("/finished").json()
     figures(
         disconnected=300,
@@ -162,10 +156,8 @@ def test_clients_that_disconnect_in_the_queue(
 
     assert ledger.answers == {"200": CLIENTS}
     assert served <= 3 * POOL_SIZE  # those that began within two seconds
-    deadline = time.monotonic() + 20
-    while service.get("/pools").json():  # The requests that had begun run to their end.
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    # The requests that had begun run to their end.
+    wait_for(lambda: service.get("/pools").json() == 0)
 
 
 def test_ready_while_busy(
@@ -178,7 +170,7 @@ def test_ready_while_busy(
     service = rendering.serve(pool_size=holders, pool_timeout=0.3)
     connections = CONNECTIONS[queue_driver.backend]
 
-    async def load() -> tuple[Clients, Clients, int]:
+    async def load() -> tuple[Ledger, int]:
         async with Clients(service.url) as busy, Clients(service.url) as probes:
             idle = {"params": {"seconds": 2}}
             held = [
@@ -192,12 +184,12 @@ def test_ready_while_busy(
             )
             [opened] = await asyncio.to_thread(rendering.rows, connections)
             await asyncio.gather(*held)
-        return busy, probes, int(opened)
+        return probes.ledger, int(opened)
 
-    _, probes, opened = asyncio.run(load())
-    figures(probes=200, ready=probes.ledger.answers["200"], connections=opened)
+    ledger, opened = asyncio.run(load())
+    figures(probes=200, ready=ledger.answers["200"], connections=opened)
 
-    assert probes.ledger.answers == {"200": 200}
+    assert ledger.answers == {"200": 200}
     assert opened <= POOL_SIZE + 3  # with those of create_tables and titles()
 
 

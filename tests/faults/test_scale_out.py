@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from support.clients import Clients, Ledger, repeat_until
+from support.clients import Clients, Ledger, repeat_until, send_at_once
 from support.databases import execute
 from support.fault_figures import ScaleOutFigures
 from support.fault_services import Render, Rendering
@@ -44,11 +44,7 @@ def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
 
 
 def use_during(
-    service: Service,
-    fault: Callable[[], float],
-    paths: Sequence[str] = ("/notes", "/authenticated"),
-    *,
-    reads_own: bool = True,
+    service: Service, fault: Callable[[], float], paths: Sequence[str], reads_own: bool
 ) -> tuple[Ledger, float]:
     """Write and read before, during and after a fault; return the seconds to recover.
 
@@ -104,6 +100,26 @@ def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
     return len(lost)
 
 
+def check_during(
+    rendering: Rendering,
+    service: Service,
+    name: str,
+    fault: Callable[[], float],
+    record: Callable[..., None],
+    *,
+    paths: Sequence[str] = ("/notes", "/authenticated"),
+    reads_own: bool = True,
+) -> None:
+    """Use the service during a fault, check that it recovers, and record the figures.
+
+    ``name`` is the fault's name in the figures. For the other parameters, see
+    ``use_during``.
+    """
+    ledger, seconds = use_during(service, fault, paths, reads_own)
+    lost = check(rendering, service, ledger)
+    record(name, ledger, lost=lost, recovered_after=seconds)
+
+
 def kill_and_start(server: Server) -> float:
     """Kill the server and start it again; return the moment when it runs."""
     server.kill()
@@ -147,7 +163,8 @@ def test_pooler(
     ledger = asyncio.run(load())
     slow = service.get("/notes/sql", params={"statement": "SELECT pg_sleep(5)"})
     lost = check(rendering, service, ledger)
-    figures("pooler", pooler_driver.id, "none", ledger, lost=lost)
+    record = partial(figures, "pooler", pooler_driver.id)
+    record("none", ledger, lost=lost)
 
     assert set(ledger.answers) == {"200", "201"}
     assert not [title for title in rendering.titles() if title.startswith("guarded")]
@@ -157,10 +174,8 @@ def test_pooler(
     for name, server in (("pooler", pooler), ("server", pooler.server)):
         # Requests with two sessions would deadlock: the pooler has too few connections.
         fault = partial(kill_and_start, server)
-        ledger, seconds = use_during(service, fault, ["/notes"])
-        lost = check(rendering, service, ledger)
-        row = ("pooler", pooler_driver.id, f"{name} killed")
-        figures(*row, ledger, lost=lost, recovered_after=seconds)
+        name = f"{name} killed"
+        check_during(rendering, service, name, fault, record, paths=["/notes"])
 
 
 def test_two_transactions_in_requests_behind_a_pooler(
@@ -171,13 +186,8 @@ def test_two_transactions_in_requests_behind_a_pooler(
     rendering.url = pooler.url("app")
     service = rendering.serve(pool_size=2, pool_timeout=30)
 
-    async def load() -> Ledger:
-        async with Clients(service.url) as clients:
-            paths = ["/authenticated", "/audited", "/audited/retried"] * 20
-            await asyncio.gather(*map(clients.write, paths))
-        return clients.ledger
-
-    ledger = asyncio.run(load())
+    paths = ["/authenticated", "/audited", "/audited/retried"] * 20
+    ledger = send_at_once(service.url, lambda clients: map(clients.write, paths))
 
     assert ledger.answers == {"201": 60}
     check(rendering, service, ledger)
@@ -261,10 +271,8 @@ def test_replica_is_killed(
         replica.kill()
         return time.monotonic()
 
-    ledger, seconds = use_during(service, kill)
-    lost = check(rendering, service, ledger)
-    row = ("replica", replica_driver.id, "replica killed")
-    figures(*row, ledger, lost=lost, recovered_after=seconds)
+    record = partial(figures, "replica", replica_driver.id)
+    check_during(rendering, service, "replica killed", kill, record)
 
     assert service.get("/port").json() == replica.primary.port
     assert servers(service) == {
@@ -367,15 +375,10 @@ def test_switchover_and_failover(
         former.promote()
         return time.monotonic()
 
-    ledger, seconds = use_during(service, switch_over)
-    lost = check(rendering, service, ledger)
-    row = ("failover", postgresql_driver.id, "planned switch-over")
-    figures(*row, ledger, lost=lost, recovered_after=seconds)
+    record = partial(figures, "failover", postgresql_driver.id)
+    check_during(rendering, service, "planned switch-over", switch_over, record)
     standby.make_synchronous()
-    ledger, seconds = use_during(service, fail_over)
-    lost = check(rendering, service, ledger)
-    row = ("failover", postgresql_driver.id, "primary killed")
-    figures(*row, ledger, lost=lost, recovered_after=seconds)
+    check_during(rendering, service, "primary killed", fail_over, record)
 
 
 def test_connections_to_a_standby_are_replaced(
@@ -400,10 +403,9 @@ def test_connections_to_a_standby_are_replaced(
             return time.monotonic()
 
         # A read connection that is opened in the meantime stays with the standby.
-        ledger, seconds = use_during(service, lead_to_standby, reads_own=False)
-        lost = check(rendering, service, ledger)
-        row = ("failover", postgresql_driver.id, "proxy leads to a standby")
-        figures(*row, ledger, lost=lost, recovered_after=seconds)
+        name = "proxy leads to a standby"
+        record = partial(figures, "failover", postgresql_driver.id)
+        check_during(rendering, service, name, lead_to_standby, record, reads_own=False)
     assert "the server accepts no writes" in service.read_log()
 
 
@@ -430,20 +432,15 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
             proxy.targets = [third.port]
             return time.monotonic()
 
-        ledger, seconds = use_during(service, kill)
-        lost = check(rendering, service, ledger)
-        row = ("Galera", mysql_driver.id, "node killed")
-        figures(*row, ledger, lost=lost, recovered_after=seconds)
+        record = partial(figures, "Galera", mysql_driver.id)
+        check_during(rendering, service, "node killed", kill, record)
         first.start()
         proxy.targets = [second.port]
         # New connections lead to the node that will be isolated.
         service.kill()
         service.start()
-        ledger, seconds = use_during(service, cut_off)
+        check_during(rendering, service, "node not ready (1047)", cut_off, record)
         second.rejoin()
-        lost = check(rendering, service, ledger)
-        row = ("Galera", mysql_driver.id, "node not ready (1047)")
-        figures(*row, ledger, lost=lost, recovered_after=seconds)
     assert "the server accepts no writes" in service.read_log()
 
 

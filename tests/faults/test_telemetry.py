@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
-from support.clients import Clients
+from support.clients import Clients, send_at_once
 from support.fault_figures import Figures
 from support.fault_services import Render
 from support.otlp_receiver import Receiver, attributes
@@ -80,21 +80,14 @@ def test_load_on_a_full_pool(sampled_driver: Variant, render: Render) -> None:
         service.start()
         service.wait_for_tables()
 
-        async def load() -> Clients:
-            async with Clients(service.url) as clients:
-                await asyncio.gather(
-                    *(
-                        clients.request("POST", "/idle", params={"seconds": 0.5})
-                        for _ in range(15)
-                    )
-                )
-            return clients
-
-        clients = asyncio.run(load())
+        paths = ["/idle?seconds=0.5"] * 15
+        ledger = send_at_once(
+            service.url, lambda clients: (clients.request("POST", it) for it in paths)
+        )
         service.terminate()
         service.wait()
 
-    assert "none" not in clients.ledger.answers
+    assert "none" not in ledger.answers
     pending = receiver.points("db.client.connection.pending_requests")
     waited = receiver.points("db.client.connection.wait_time")
     assert max(p.as_int for tags, p in pending if tags[POOL] == "limiter") > 0

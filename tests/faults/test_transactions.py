@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from support.clients import Clients
+from support.clients import Clients, Ledger, send_at_once
 from support.fault_figures import Figures
 from support.fault_services import Render, Rendering
+from support.processes import wait_for
 from support.services import Service
 from support.variants import SERVER_BACKENDS, Variant
 
@@ -21,11 +22,12 @@ def stars(service: Service, rendering: Rendering) -> int:
     return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
 
 
-async def post_all(service: Service, paths: list[str]) -> Clients:
-    """Post to all paths concurrently."""
-    async with Clients(service.url) as clients:
-        await asyncio.gather(*(clients.request("POST", path) for path in paths))
-    return clients
+def post_all(service: Service, paths: list[str]) -> Ledger:
+    """Post to all paths at the same time."""
+    return send_at_once(
+        service.url,
+        lambda clients: (clients.request("POST", path) for path in paths),
+    )
 
 
 def test_deadlocks_end_in_success(
@@ -38,7 +40,7 @@ def test_deadlocks_end_in_success(
         service.post("/notes", json={"title": title}).json() for title in ("one", "two")
     )
     orders = [f"/exchange/{one}/{two}", f"/exchange/{two}/{one}"] * 10
-    ledger = asyncio.run(post_all(service, orders)).ledger
+    ledger = post_all(service, orders)
     counted = stars(service, rendering)
     figures(
         requests=len(orders),
@@ -62,7 +64,7 @@ def test_read_modify_write(
     path = f"/count/{note}"
     if mode_driver.backend in SERVER_BACKENDS:
         path += "?isolation=SERIALIZABLE"
-    ledger = asyncio.run(post_all(service, [path] * RUNS)).ledger
+    ledger = post_all(service, [path] * RUNS)
     counted = stars(service, rendering)
     figures(
         requests=RUNS,
@@ -120,10 +122,7 @@ def test_work_in_the_background_sees_what_was_committed(
     service = rendering.serve()
 
     assert service.post("/later", params={"title": "later"}).status_code == 202
-    deadline = time.monotonic() + 10
-    while stars(service, rendering) != 7:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: stars(service, rendering) == 7)
     assert service.get("/pools").json() == 0
 
 

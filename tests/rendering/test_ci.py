@@ -5,13 +5,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from support.ci import github_script, gitlab_script
 from support.copier_internals import CopierFixture
-from support.databases import create_database, drop_databases
+from support.databases import temporary_database
 from support.pages import Reader
 from support.processes import SCRIPTS, clean_environment, commit, git, run, uv
 from support.shared_servers import SharedServers
@@ -101,10 +100,9 @@ def check(reader: Reader, gitlab: bool = False) -> tuple[int, str]:
 @pytest.fixture
 def database(reader: Reader, servers: SharedServers) -> Iterator[None]:
     """Provide an empty PostgreSQL database."""
-    url = create_database(servers.url("postgresql"), f"ci-{uuid4().hex}")
-    reader.environment["DATABASE_URL"] = url
-    yield
-    drop_databases(url)
+    with temporary_database(servers.url("postgresql")) as url:
+        reader.environment["DATABASE_URL"] = url
+        yield
 
 
 def test_migration_passes_on_sqlite(reader: Reader, copier: CopierFixture) -> None:

@@ -5,16 +5,15 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from support.copier_internals import CopierFixture, CopierProject
-from support.processes import SCRIPTS, clean_environment, free_port, run, uv
+from support.processes import SCRIPTS, clean_environment, free_port, run, uv, wait_for
+from support.services import is_ready
 
 SERVICES: dict[str, dict[str, Any]] = {
     "sqlite": {},
@@ -132,18 +131,7 @@ def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
         [*command, f"--port={port}"], cwd=app, env=environment
     ) as server:
         try:
-            assert first_answer(f"http://127.0.0.1:{port}/health/ready") == 200
+            wait_for(lambda: is_ready(f"http://127.0.0.1:{port}"), timeout=20)
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=10) in (0, -signal.SIGTERM)
-
-
-def first_answer(url: str) -> int:
-    """Return the status of the first response, within at most 20 seconds."""
-    for _ in range(200):
-        try:
-            with urlopen(url) as response:
-                return int(response.status)
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)

@@ -5,13 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from support import fork_server
 from support.copier_internals import Answers, Questionnaire
-from support.databases import create_database, drop_databases
+from support.databases import temporary_database
 from support.edited_service import (
     EDITS,
     EXAMPLE_EDITS,
@@ -29,7 +28,7 @@ from support.processes import clean_environment, commit, git
 from support.questions import answer
 from support.service_checker import ServiceChecker
 from support.template import NAMES, NOW, TAGS, copy, files, update
-from support.variants import BACKENDS, SERVER_BACKENDS
+from support.variants import BACKENDS
 
 SQLITE, POSTGRESQL, MYSQL = (
     {"database_url": BACKENDS[backend]} for backend in ("sqlite", "postgresql", "mysql")
@@ -196,16 +195,14 @@ def test_imports_from_db_responses_work_after_the_update(
     )
 
 
-def alembic(folder: Path, url: str, *commands: str) -> None:
-    """Run Alembic in a service, on the database of ``url`` if there is one."""
+def alembic(folder: Path, environment: dict[str, str], *commands: str) -> None:
+    """Run Alembic's commands in a service, one after the other."""
     # One process imports the service only once.
     code = "import sys, alembic.config as a; [a.main(c.split()) for c in sys.argv[1:]]"
     subprocess.run(
         [sys.executable, "-c", code, *commands],
         cwd=folder,
-        env=clean_environment()
-        | {"PYTHONPATH": "src"}
-        | ({"DATABASE_URL": url} if url else {}),
+        env=clean_environment() | {"PYTHONPATH": "src"} | environment,
         check=True,
     )
 
@@ -232,14 +229,12 @@ def orders_migration(
         write(folder, own_files(answer(**answers), keeps_example=True))
         main = folder / "src/service/main.py"
         main.write_text(main.read_text() + "\nimport service.orders.models\n")
-        url = ""
-        if backend in SERVER_BACKENDS:
-            url = create_database(
-                service_checker.servers.url(backend), f"o-{uuid4().hex}"
-            )
         revise = "revision --autogenerate --message Orders --rev-id 0002"
-        alembic(folder, url, "upgrade head", revise, "upgrade head", "check")
-        if url:
-            drop_databases(url)
+        commands = ("upgrade head", revise, "upgrade head", "check")
+        if backend == "sqlite":
+            alembic(folder, {}, *commands)
+        else:
+            with temporary_database(service_checker.servers.url(backend)) as url:
+                alembic(folder, {"DATABASE_URL": url}, *commands)
 
     return migration_for
