@@ -15,6 +15,8 @@ from support.processes import clean_environment, free_port
 
 START_TIMEOUT = 30.0
 """The seconds within which a starting service must answer."""
+WAIT_TIMEOUT = 20.0
+"""The seconds within which a service must become ready, or have its tables."""
 
 
 class Service:
@@ -65,30 +67,31 @@ class Service:
                 time.sleep(0.02)
         raise RuntimeError(f"the service does not start:\n{self.read_log()}")
 
-    def wait_until_ready(self, timeout: float = 20) -> float:
+    def wait_until_ready(self) -> float:
         """Wait until the service is ready; return the seconds it took."""
-        begun = time.monotonic()
-        while self.get("/health/ready").status_code != 200:
-            assert time.monotonic() - begun < timeout, self.read_log()
-            time.sleep(0.05)
-        return time.monotonic() - begun
+        return self._wait_until_ok("/health/ready")
 
     def wait_for_tables(self) -> None:
         """Wait until the service has created its tables."""
-        deadline = time.monotonic() + 20
-        while self.get("/users").status_code != 200:
-            assert time.monotonic() < deadline, self.read_log()
+        self._wait_until_ok("/users")
+
+    def _wait_until_ok(self, path: str) -> float:
+        """Wait until a GET request gets a 200; return the seconds it took."""
+        begun = time.monotonic()
+        while self.get(path).status_code != 200:
+            assert time.monotonic() - begun < WAIT_TIMEOUT, self.read_log()
             time.sleep(0.05)
+        return time.monotonic() - begun
 
     def terminate(self) -> None:
         """Send SIGTERM to the service, as a deployment does, and return at once."""
         assert self._process
         self._process.terminate()
 
-    def wait(self, timeout: float = 30) -> int | None:
-        """Wait for the service to end; return its exit code, or None at the timeout."""
+    def wait(self) -> int | None:
+        """Wait up to 30 s for the end of the service; return its exit code, or None."""
         assert self._process
-        self._process.join(timeout)
+        self._process.join(30)
         return self._process.exitcode
 
     def kill(self) -> None:

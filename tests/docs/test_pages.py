@@ -83,6 +83,7 @@ def test_how_to(
     elif page in ON_SEVERAL_SERVERS:
         follow_on_several_servers(reader, DOCS / page)
     elif page in CHECKS:
+        # The service ends before its database is dropped.
         with temporary_database(servers.url("postgresql")) as url, reader:
             reader.environment["DATABASE_URL"] = url
             CHECKS[page](reader, DOCS / page)
@@ -164,6 +165,7 @@ def test_update(reader: Reader, releases: Path) -> None:
         if command.endswith("transaction=explicit"):
             assert "refuse_uncommitted_changes" in session.read_text()
         elif command.endswith("example=false"):
+            assert not models.exists()
             rejected = models.with_name("models.py.rej").read_text()
             assert "Never used again." in rejected
     assert "New template version available" in printed["uvx copier check-update"]

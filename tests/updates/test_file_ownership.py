@@ -76,19 +76,6 @@ def test_a_conflict_is_marked_and_reported_by_git(later: Path, tmp_path: Path) -
     assert git(service, "diff", "--name-only", "--diff-filter=U") == "README.md\n"
 
 
-def test_edits_of_a_removed_file_can_be_kept_in_a_rej_file(
-    service: Path,
-) -> None:
-    models = service / "src/service/users/models.py"
-    models.write_text(models.read_text().replace("String(100)", "String(99)"))
-    commit(service, "Edit")
-
-    update(service, conflict="rej", example=False)
-
-    assert not models.exists()
-    assert "String(99)" in models.with_name("models.py.rej").read_text()
-
-
 @pytest.mark.parametrize("left_over", ["conflict", "reject", "nothing"])
 def test_pre_commit_finds_conflict_markers_and_rej_files(
     left_over: str, later: Path, tmp_path: Path

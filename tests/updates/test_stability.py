@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.template import NOW, ROOT, TAGS, copy
+from tools.reference import fields
 
 PAGE = (ROOT / "docs/stability.md").read_text()
 IMPORTS = {
@@ -31,20 +32,6 @@ def names_in(path: Path) -> Iterator[str]:
                 yield from (each.asname or each.name for each in node.names)
 
 
-def fields_of_settings(path: Path) -> set[str]:
-    """Return the names of the settings."""
-    [model] = [
-        node
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == "Settings"
-    ]
-    return {
-        node.target.id
-        for node in model.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-
-
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("database_url", DATABASES)
 def test_names_of_the_last_release_remain(
@@ -60,7 +47,10 @@ def test_names_of_the_last_release_remain(
             path = service / f"{module}.py"
             path = path if path.exists() else service / module / "__init__.py"
             assert set(names) <= set(names_in(path)), path
-    then, now = (fields_of_settings(each / "settings.py") for each in services.values())
+    then, now = (
+        {name for name, *_ in fields((each / "settings.py").read_text())}
+        for each in services.values()
+    )
     assert then <= now
     conftest = set(names_in(tmp_path / NOW / "tests/conftest.py"))
     assert {"database", "connection", "session", "client"} <= conftest
