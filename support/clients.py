@@ -20,7 +20,7 @@ class Ledger:
     """The titles of the notes whose requests got a 201."""
     refused: set[str] = field(default_factory=set)
     """The titles of the notes whose requests got an error."""
-    answers: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
     """The number of responses by status; "none" stands for a lost connection."""
     longest: float = 0.0
     """The seconds that the slowest response took."""
@@ -44,7 +44,7 @@ class Ledger:
     def failed(self) -> int:
         """Return the number of requests that got a 5xx or no response."""
         return sum(
-            count for status, count in self.answers.items() if is_failure(status)
+            count for status, count in self.statuses.items() if is_failure(status)
         )
 
     def recovered_after(self, moment: float) -> float:
@@ -106,7 +106,7 @@ class Clients:
             status = "none"
         ledger = self.ledger
         ledger.longest = max(ledger.longest, time.monotonic() - started)
-        ledger.answers[status] += 1
+        ledger.statuses[status] += 1
         ledger.history.append((time.monotonic(), status))
         return status, body
 

@@ -51,14 +51,14 @@ class ScaleOutFigures:
             "topology": topology,
             "driver": driver,
             "fault": fault,
-            "requests": ledger.answers.total(),
+            "requests": ledger.statuses.total(),
             "acknowledged": (
                 len(ledger.acknowledged) if acknowledged is None else acknowledged
             ),
             "lost": lost,
             "stale": ledger.stale,
             "recovered_after": "" if recovered_after is None else recovered_after,
-            "statuses": " ".join(sorted(ledger.answers)),
+            "statuses": " ".join(sorted(ledger.statuses)),
         }
         self._node.user_properties.append(("scale-out", row))
 

@@ -64,7 +64,7 @@ class Receiver:
             self.metrics.append(ExportMetricsServiceRequest.FromString(body))
 
     def spans(self) -> list[Span]:
-        """All received spans."""
+        """Return all received spans."""
         return [
             span
             for trace in self.traces

@@ -236,7 +236,7 @@ class Server(Startable):
         return done.stdout
 
     def _as_nobody(self) -> dict[str, Any]:
-        """Arguments of subprocess: run in the server's directory, and not as root."""
+        """Return subprocess arguments: in the server's directory, and not as root."""
         place: dict[str, Any] = {
             "cwd": self.directory,
             # When MariaDB starts, it deletes the temporary tables of all servers that

@@ -19,10 +19,10 @@ STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """Copier in an interactive terminal of 80 columns, in the folder `cwd`.
+    """Copier in an interactive terminal of 80 columns, in the folder ``cwd``.
 
-    It does not use `pexpect.spawn`, which would fork this process: under pytest-xdist,
-    it has threads.
+    It does not use ``pexpect.spawn``, which would fork this process: under
+    pytest-xdist, it has threads.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Terminal:
         self._dialogue.close()
 
     def expect(self, text: str) -> None:
-        """Wait for `text`."""
+        """Wait until ``text`` is printed."""
         self._dialogue.expect_exact(text)
 
     def answer(self, name: str, keys: str = "") -> None:
-        """Wait for the question `name`, and press `keys` and Enter."""
+        """Wait for the question ``name``, and press ``keys`` and Enter."""
         self.expect(QUESTIONS[name]["help"])
         self._dialogue.send(keys + ENTER)
 
     def correct(self, name: str, remedy: str, keys: str) -> None:
-        """Wait until the answer is refused with `remedy`, and enter `keys` instead."""
+        """Wait until an answer is refused with ``remedy``; enter ``keys`` instead."""
         self.expect(f"question '{name}': {remedy}")
         self._dialogue.send(CLEAR + keys + ENTER)
 

@@ -43,7 +43,7 @@ class Edit:
 
     @property
     def mark(self) -> str:
-        """The line by which the edit is found; the original file lacks it."""
+        """Return the line by which the edit is found; the original file lacks it."""
         lines = [line.strip() for line in self.new.splitlines()]
         return [line for line in lines if line and line != self.line.strip()][-1]
 

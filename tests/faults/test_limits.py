@@ -50,13 +50,13 @@ def test_load_beyond_capacity_is_shed(
     clients, waits = asyncio.run(overload())
     ledger = clients.ledger
     figures(
-        requests=ledger.answers.total(),
-        shed=ledger.answers["503"],
+        requests=ledger.statuses.total(),
+        shed=ledger.statuses["503"],
         longest_wait=ledger.longest,
         live_longest=max(waits),
     )
 
-    assert ledger.answers == {"503": 50}
+    assert ledger.statuses == {"503": 50}
     assert "503 for GET /notes" in service.read_log()
     assert service.get("/notes").status_code == 200
 
@@ -72,12 +72,12 @@ def test_connection_to_a_server_that_hangs(
     server.freeze()
     service.start()
     begun = time.monotonic()
-    answer = service.get("/health/ready")
+    response = service.get("/health/ready")
     seconds = time.monotonic() - begun
     server.thaw()
-    figures(status=answer.status_code, after=seconds)
+    figures(status=response.status_code, after=seconds)
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert seconds < 10
     service.wait_for_tables()
 
@@ -96,13 +96,13 @@ def test_lock_that_is_not_granted(
     wait_for(lambda: service.get("/pools").json() == 1)
     time.sleep(0.3)  # from its connection to its lock
     begun = time.monotonic()
-    answer = service.post(f"/star/{note}")
+    response = service.post(f"/star/{note}")
     seconds = time.monotonic() - begun
     lock_is_held = holder.is_alive()
     holder.join()
-    figures(status=answer.status_code, after=seconds)
+    figures(status=response.status_code, after=seconds)
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert lock_is_held
     assert f"503 for POST /star/{note}" in service.read_log()
     assert service.post(f"/star/{note}").status_code == 200
@@ -114,10 +114,10 @@ def test_transaction_that_sits_idle(
     """The database ends the transaction after ``DATABASE_IDLE_TRANSACTION_TIMEOUT``."""
     rendering = render(server_driver)
     service = rendering.serve(idle_transaction_timeout=1)
-    answer = service.post("/idle", params={"seconds": 2.5})
-    figures(status=answer.status_code)
+    response = service.post("/idle", params={"seconds": 2.5})
+    figures(status=response.status_code)
 
-    assert answer.status_code in {503, 504}
-    assert f"{answer.status_code} for POST /idle" in service.read_log()
+    assert response.status_code in {503, 504}
+    assert f"{response.status_code} for POST /idle" in service.read_log()
     assert service.post("/idle", params={"seconds": 0}).status_code == 200
     assert service.get("/pools").json() == 0

@@ -37,13 +37,13 @@ def test_load_of_300_clients(
                 await clients.write(WRITES[number % len(WRITES)])
                 await clients.request("GET", READS[number % len(READS)])
 
-            async def look_whether_it_lives() -> None:
+            async def probe_liveness() -> None:
                 while not done.is_set():
                     # In a thread, so that the clients' own event loop does not count.
                     waits.append(await asyncio.to_thread(seconds_of_probe))
                     await asyncio.sleep(0.05)
 
-            watcher = asyncio.create_task(look_whether_it_lives())
+            watcher = asyncio.create_task(probe_liveness())
             begun = time.monotonic()
             await asyncio.gather(*map(client, range(CLIENTS)))
             took = time.monotonic() - begun
@@ -56,17 +56,17 @@ def test_load_of_300_clients(
     found = set(service.get("/notes").json())
     checked_out = service.get("/pools").json()
     figures(
-        requests=ledger.answers.total(),
+        requests=ledger.statuses.total(),
         acknowledged=len(ledger.acknowledged),
         lost=len(ledger.lost(found)),
         failed=ledger.failed(),
         connections_left=checked_out,
         longest_wait=ledger.longest,
         live_median=statistics.median(waits),
-        requests_per_second=round(ledger.answers.total() / took),
+        requests_per_second=round(ledger.statuses.total() / took),
     )
 
-    assert set(ledger.answers) == {"200", "201"}
+    assert set(ledger.statuses) == {"200", "201"}
     assert not ledger.lost(found)
     assert checked_out == 0
     assert statistics.median(waits) < ledger.longest / 10

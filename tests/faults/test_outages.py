@@ -28,17 +28,17 @@ def test_start_before_the_database(
     service = rendering.service()
     service.start()
 
-    away = [
+    while_down = [
         service.get("/health/ready"),
         service.get("/users"),
         service.post("/notes", json={"title": "lost"}),
     ]
     assert service.get("/health/live").status_code == 200
-    for answer in away:
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"]
-        assert str(server.port) not in answer.text
-        assert "127.0.0.1" not in answer.text
+    for response in while_down:
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
+        assert str(server.port) not in response.text
+        assert "127.0.0.1" not in response.text
 
     server.start()
     rendering.create_database()
@@ -46,7 +46,7 @@ def test_start_before_the_database(
     service.wait_for_tables()
     assert service.post("/notes", json={"title": "kept"}).status_code == 201
     assert rendering.titles() == {"kept"}
-    figures(answered_503=len(away), ready_after=seconds)
+    figures(answered_503=len(while_down), ready_after=seconds)
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def test_restart_while_quiet(
     server.restart()
     time.sleep(1.1)  # Connections that were idle for more than a second are pinged.
     ledger = asyncio.run(use())
-    figures(requests=ledger.answers.total(), failed=ledger.failed())
+    figures(requests=ledger.statuses.total(), failed=ledger.failed())
 
-    assert set(ledger.answers) == {"200"}
+    assert set(ledger.statuses) == {"200"}
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
@@ -154,7 +154,7 @@ def test_outage_under_load(
     printed = service.read_log() + "".join(ledger.bodies)
     secrets = [secret for secret in (PASSWORD, "pa%25ss") if secret in printed]
     figures(
-        requests=ledger.answers.total(),
+        requests=ledger.statuses.total(),
         acknowledged=len(ledger.acknowledged),
         lost=len(ledger.lost(found)),
         phantom=len(ledger.phantoms(found)),
@@ -166,8 +166,8 @@ def test_outage_under_load(
     )
 
     assert not ledger.lost(found)
-    assert set(ledger.answers) <= {"201", "503", "504"}
-    assert {answer.status_code for answer in after} == {201}
+    assert set(ledger.statuses) <= {"201", "503", "504"}
+    assert {response.status_code for response in after} == {201}
     assert checked_out == 0
     assert not secrets
 
@@ -193,12 +193,12 @@ def test_end_of_the_service(
     # A busy server takes a moment to notice that a connection was closed.
     wait_for(lambda: rendering.rows(count) == ["0"], timeout=5)
     figures(
-        in_flight=ledger.answers.total(),
+        in_flight=ledger.statuses.total(),
         finished=len(ledger.acknowledged),
         connections_left=0,
     )
 
-    assert ledger.answers == {"201": 1}
+    assert ledger.statuses == {"201": 1}
     assert rendering.titles() == ledger.acknowledged
     assert code in {0, -15}
 
@@ -221,11 +221,11 @@ def test_four_workers_on_an_empty_database(
     service.terminate()
     service.wait()
     figures(
-        requests=ledger.answers.total(),
+        requests=ledger.statuses.total(),
         acknowledged=len(ledger.acknowledged),
         lost=len(ledger.lost(rendering.titles())),
         failed=ledger.failed(),
     )
 
-    assert ledger.answers == {"201": 40}
+    assert ledger.statuses == {"201": 40}
     assert rendering.titles() == ledger.acknowledged

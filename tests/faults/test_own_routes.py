@@ -48,22 +48,22 @@ def test_transaction_in_a_request(
     wait_for(lambda: service.get("/pools").json() == 0)
     found = rendering.titles()
     figures(
-        requests=ledger.answers.total(),
+        requests=ledger.statuses.total(),
         acknowledged=len(ledger.acknowledged),
         lost=len(ledger.lost(found)),
-        refused=ledger.answers["500"],
-        unavailable=ledger.answers["503"],
+        refused=ledger.statuses["500"],
+        unavailable=ledger.statuses["503"],
         longest_wait=ledger.longest,
         connections_left=0,
     )
 
-    assert ledger.answers == (
+    assert ledger.statuses == (
         {"201": requests}
         if pooled_driver.backend in SERVER_BACKENDS
         else {"500": requests}
     )
     assert not ledger.lost(found) | ledger.phantoms(found)
-    assert background.answers == {"202": CLIENTS // 5}
+    assert background.statuses == {"202": CLIENTS // 5}
     if pooled_driver.backend not in SERVER_BACKENDS:
         assert "use the open session, or end it first" in service.read_log()
 
@@ -78,9 +78,9 @@ def test_one_transaction_too_many(
     ledger = send_at_once(
         service.url, lambda clients: (clients.write("/nested") for _ in range(CLIENTS))
     )
-    figures(refused=ledger.answers["500"], longest_wait=ledger.longest)
+    figures(refused=ledger.statuses["500"], longest_wait=ledger.longest)
 
-    assert ledger.answers == {"500": CLIENTS}
+    assert ledger.statuses == {"500": CLIENTS}
     assert not rendering.titles()
     assert "use the open session, or end it first" in service.read_log()
     assert service.get("/pools").json() == 0
@@ -150,11 +150,11 @@ def test_clients_that_disconnect_in_the_queue(
     figures(
         disconnected=300,
         served=served,
-        requests_after_them=ledger.answers.total(),
+        requests_after_them=ledger.statuses.total(),
         longest_wait=ledger.longest,
     )
 
-    assert ledger.answers == {"200": CLIENTS}
+    assert ledger.statuses == {"200": CLIENTS}
     assert served <= 3 * POOL_SIZE  # those that began within two seconds
     # The requests that had begun run to their end.
     wait_for(lambda: service.get("/pools").json() == 0)
@@ -187,9 +187,9 @@ def test_ready_while_busy(
         return probes.ledger, int(opened)
 
     ledger, opened = asyncio.run(load())
-    figures(probes=200, ready=ledger.answers["200"], connections=opened)
+    figures(probes=200, ready=ledger.statuses["200"], connections=opened)
 
-    assert ledger.answers == {"200": 200}
+    assert ledger.statuses == {"200": 200}
     assert opened <= POOL_SIZE + 3  # with those of create_tables and titles()
 
 

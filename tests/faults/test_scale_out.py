@@ -94,8 +94,8 @@ def check(rendering: Rendering, service: Service, ledger: Ledger) -> int:
     assert not lost
     assert not ledger.stale
     assert not ledger.without_retry_after
-    assert set(ledger.answers) <= {"200", "201", "503", "504"}
-    assert {answer.status_code for answer in after} == {201}
+    assert set(ledger.statuses) <= {"200", "201", "503", "504"}
+    assert {response.status_code for response in after} == {201}
     assert service.get("/pools").json() == 0
     return len(lost)
 
@@ -166,7 +166,7 @@ def test_pooler(
     record = partial(figures, "pooler", pooler_driver.id)
     record("none", ledger, lost=lost)
 
-    assert set(ledger.answers) == {"200", "201"}
+    assert set(ledger.statuses) == {"200", "201"}
     assert not [title for title in rendering.titles() if title.startswith("guarded")]
     assert slow.status_code == 504
     # The settings of a transaction do not remain on the connection.
@@ -181,7 +181,7 @@ def test_pooler(
 def test_two_transactions_in_requests_behind_a_pooler(
     pooler_queue_driver: Variant, pooler: PgBouncer, render: Render
 ) -> None:
-    """They do not deadlock if the pooler has more connections than the service."""
+    """No request deadlocks if the pooler has more connections than the service."""
     rendering = render(pooler_queue_driver)
     rendering.url = pooler.url("app")
     service = rendering.serve(pool_size=2, pool_timeout=30)
@@ -189,7 +189,7 @@ def test_two_transactions_in_requests_behind_a_pooler(
     paths = ["/authenticated", "/audited", "/audited/retried"] * 20
     ledger = send_at_once(service.url, lambda clients: map(clients.write, paths))
 
-    assert ledger.answers == {"201": 60}
+    assert ledger.statuses == {"201": 60}
     check(rendering, service, ledger)
 
 
@@ -208,8 +208,8 @@ def serve_with_replica(
 
 def servers(service: Service) -> dict[str, str]:
     """Return the state of the servers according to ``/health/ready``."""
-    answer = service.get("/health/ready")
-    return answer.json() if answer.is_success else {}
+    response = service.get("/health/ready")
+    return response.json() if response.is_success else {}
 
 
 def test_clients_read_their_own_writes(
@@ -247,7 +247,7 @@ def test_clients_read_their_own_writes(
     figures(*row, with_cookies, lost=lost)
     figures(*row[:2], "replay paused, clients without cookies", without, lost=lost)
 
-    assert set(with_cookies.answers) == set(without.answers) == {"200", "201"}
+    assert set(with_cookies.statuses) == set(without.statuses) == {"200", "201"}
     assert without.stale == 6 * CLIENTS
     # Once it has replayed the writes, the replica serves clients with cookies, too.
     assert asyncio.run(read_while_the_primary_is_down()) == {"200"}
@@ -330,10 +330,10 @@ def test_read_that_replay_cancels(
         running = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%'"
         wait_for(lambda: len(execute(standby.url("app"), running)) > 1)
         execute(rendering.url, "ALTER TABLE notes ADD COLUMN extra INTEGER")
-        answer = reading.result()
+        response = reading.result()
 
-    assert answer.status_code == 503
-    assert answer.headers["Retry-After"]
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
     assert "conflict with recovery" in service.read_log()
     assert service.get("/port").json() == standby.port
 
@@ -488,11 +488,11 @@ def test_conflicting_writes_in_a_cluster(
         (refused, "conflicts, SessionDep", given),
     ):
         row = ("Galera", mysql_driver.id, fault, ledger)
-        succeeded = ledger.answers["200"]
+        succeeded = ledger.statuses["200"]
         figures(*row, acknowledged=succeeded, lost=succeeded - found)
 
-    assert retried.answers == {"200": 80}
+    assert retried.statuses == {"200": 80}
     assert counted == 80
-    assert set(refused.answers) == {"200", "503"}
-    assert given == refused.answers["200"]
+    assert set(refused.statuses) == {"200", "503"}
+    assert given == refused.statuses["200"]
     assert not refused.without_retry_after

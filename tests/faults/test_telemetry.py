@@ -87,7 +87,7 @@ def test_load_on_a_full_pool(sampled_driver: Variant, render: Render) -> None:
         service.terminate()
         service.wait()
 
-    assert "none" not in ledger.answers
+    assert "none" not in ledger.statuses
     pending = receiver.points("db.client.connection.pending_requests")
     waited = receiver.points("db.client.connection.wait_time")
     assert max(p.as_int for tags, p in pending if tags[POOL] == "limiter") > 0
@@ -124,7 +124,7 @@ def test_outage_of_the_receiver(
     seconds = time.monotonic() - begun
     figures(longest=clients.ledger.longest, end=seconds)
 
-    assert set(clients.ledger.answers) == {"200"}
+    assert set(clients.ledger.statuses) == {"200"}
     assert clients.ledger.longest < 5
     assert seconds < 10
 

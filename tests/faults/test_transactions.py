@@ -44,13 +44,13 @@ def test_deadlocks_end_in_success(
     counted = stars(service, rendering)
     figures(
         requests=len(orders),
-        succeeded=ledger.answers["200"],
+        succeeded=ledger.statuses["200"],
         lost=2 * len(orders) - counted,
         longest_wait=ledger.longest,
         connections_left=service.get("/pools").json(),
     )
 
-    assert ledger.answers == {"200": len(orders)}
+    assert ledger.statuses == {"200": len(orders)}
     assert counted == 2 * len(orders)
 
 
@@ -68,13 +68,13 @@ def test_read_modify_write(
     counted = stars(service, rendering)
     figures(
         requests=RUNS,
-        succeeded=ledger.answers["200"],
+        succeeded=ledger.statuses["200"],
         lost=RUNS - counted,
         longest_wait=ledger.longest,
         connections_left=service.get("/pools").json(),
     )
 
-    assert ledger.answers == {"200": RUNS}
+    assert ledger.statuses == {"200": RUNS}
     assert counted == RUNS
 
 
@@ -103,14 +103,14 @@ def test_fifty_writers_of_a_file(
     ledger = clients.ledger
     found = rendering.titles()
     figures(
-        requests=ledger.answers.total(),
+        requests=ledger.statuses.total(),
         acknowledged=len(ledger.acknowledged),
         lost=len(ledger.lost(found)),
         longest_wait=ledger.longest,
         longest_read=max(waits),
     )
 
-    assert ledger.answers == {"201": 51}
+    assert ledger.statuses == {"201": 51}
     assert found == ledger.acknowledged
 
 

@@ -15,13 +15,13 @@ from support.questions import answer, macros
 
 
 def parse(url: str) -> dict[str, Any]:
-    """Return the parts of `url` that the templates use."""
+    """Return the parts of ``url`` that the templates use."""
     parts: dict[str, Any] = json.loads(macros("url").parse_url(url))
     return parts
 
 
 def problem(url: str) -> str:
-    """Return what the prompt says about `url`; nothing if it is accepted."""
+    """Return what the prompt says about ``url``, or "" if it is accepted."""
     return str(macros("url").url_problem(url)).strip()
 
 

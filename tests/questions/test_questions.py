@@ -46,7 +46,7 @@ LONGEST_PACKAGE = "a" * 40
 
 
 def refusal(**data: object) -> str:
-    """Return the message by which `data` is refused."""
+    """Return the message by which ``data`` is refused."""
     with pytest.raises(ValueError) as error:  # noqa: PT011 - Copier raises no subclass
         answer(**data)
     return str(error.value)
