@@ -1,6 +1,6 @@
 """The figures of the fault tests, shown at the end of the run and in the docs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,52 +15,44 @@ END = "<!-- end of figures -->"
 Record = Mapping[str, Any]
 
 
-class Figures:
-    """The figures of a test; ``figures(lost=0, requests=1200)`` records two of them."""
-
-    def __init__(self, node: pytest.Item) -> None:
-        scenario, _, variant = node.name.removeprefix("test_").partition("[")
-        self._record: dict[str, Any] = {
-            "scenario": scenario.replace("_", " "),
-            "variant": variant.rstrip("]"),
-        }
-        node.user_properties.append(("figures", self._record))
-
-    def __call__(self, **figures: object) -> None:
-        self._record.update(figures)
+Figures = Callable[..., None]
+"""Records figures of a test, as in ``figures(lost=0, requests=1200)``."""
 
 
-class ScaleOutFigures:
-    """The figures of tests with several servers; each call adds a row to one table."""
+def figures_of(test: pytest.Item) -> Figures:
+    """Return a function that records figures of a test in its row."""
+    scenario, _, variant = test.name.removeprefix("test_").partition("[")
+    row = {"scenario": scenario.replace("_", " "), "variant": variant.rstrip("]")}
+    test.user_properties.append(("figures", row))
+    return row.update
 
-    def __init__(self, node: pytest.Item) -> None:
-        self._node = node
 
-    def __call__(
-        self,
-        topology: str,
-        driver: str,
-        fault: str,
-        ledger: Ledger,
-        *,
-        acknowledged: int | None = None,
-        lost: int,
-        recovered_after: float | None = None,
-    ) -> None:
-        row = {
-            "topology": topology,
-            "driver": driver,
-            "fault": fault,
-            "requests": ledger.statuses.total(),
-            "acknowledged": (
-                len(ledger.acknowledged) if acknowledged is None else acknowledged
-            ),
-            "lost": lost,
-            "stale": ledger.stale,
-            "recovered_after": "" if recovered_after is None else recovered_after,
-            "statuses": " ".join(sorted(ledger.statuses)),
-        }
-        self._node.user_properties.append(("scale-out", row))
+def add_scale_out_row(
+    test: pytest.Item,
+    topology: str,
+    driver: str,
+    fault: str,
+    ledger: Ledger,
+    *,
+    acknowledged: int | None = None,
+    lost: int,
+    recovered_after: float | str = "",
+) -> None:
+    """Add a row to the table of the tests with several servers."""
+    row = {
+        "topology": topology,
+        "driver": driver,
+        "fault": fault,
+        "requests": ledger.statuses.total(),
+        "acknowledged": (
+            len(ledger.acknowledged) if acknowledged is None else acknowledged
+        ),
+        "lost": lost,
+        "stale": ledger.stale,
+        "recovered_after": recovered_after,
+        "statuses": " ".join(sorted(ledger.statuses)),
+    }
+    test.user_properties.append(("scale-out", row))
 
 
 class FiguresReport:

@@ -27,12 +27,6 @@ def questionnaire() -> Questionnaire:
 
 
 @pytest.fixture(scope="session")
-def copier_template_paths() -> list[str]:
-    """Limit what pytest-copier copies to the template."""
-    return [*template.PATHS]
-
-
-@pytest.fixture(scope="session")
 def unversioned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Provide the template outside Git; Copier would clone a repository each time."""
     folder = tmp_path_factory.mktemp("unversioned")

@@ -159,12 +159,7 @@ MUTATIONS = [
         "pool_size=settings.database_pool_size",
         "pool_size=3",
     ),
-    Mutation(
-        "any error is retried",
-        SESSION,
-        "or not is_retryable(error)",
-        "",
-    ),
+    Mutation("any error is retried", SESSION, "or not is_retryable(error)", ""),
     Mutation(
         "no error is retried",
         ERRORS,

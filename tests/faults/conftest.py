@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from support.copier_internals import CopierFixture
 from support.databases import drop_databases
-from support.fault_figures import Figures
+from support.fault_figures import Figures, figures_of
 from support.fault_services import Render, Rendering, add_routes
 from support.servers import (
     PostgresServer,
@@ -34,7 +34,7 @@ from support.variants import Variant
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Record the figures that the test measures; the run prints them at its end."""
-    return Figures(request.node)
+    return figures_of(request.node)
 
 
 @pytest.fixture

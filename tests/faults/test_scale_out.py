@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from support.clients import Clients, Ledger, repeat_until, send_at_once
 from support.databases import execute
-from support.fault_figures import ScaleOutFigures
+from support.fault_figures import Figures, add_scale_out_row
 from support.fault_services import Render, Rendering
 from support.processes import wait_for
 from support.proxy import running_proxy
@@ -38,9 +38,9 @@ CLIENTS = 16
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> ScaleOutFigures:
+def figures(request: pytest.FixtureRequest) -> Figures:
     """Record the figures that the test measures; the run prints them at its end."""
-    return ScaleOutFigures(request.node)
+    return partial(add_scale_out_row, request.node)
 
 
 def use_during(
@@ -129,7 +129,7 @@ def kill_and_start(server: Server) -> float:
 
 
 def test_pooler(
-    pooler_driver: Variant, pooler: PgBouncer, render: Render, figures: ScaleOutFigures
+    pooler_driver: Variant, pooler: PgBouncer, render: Render, figures: Figures
 ) -> None:
     """Many clients share three connections; timeouts and read-only sessions work.
 
@@ -213,7 +213,7 @@ def servers(service: Service) -> dict[str, str]:
 
 
 def test_clients_read_their_own_writes(
-    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+    replica_driver: Variant, replica: Replica, render: Render, figures: Figures
 ) -> None:
     """While the replay is paused, clients with cookies read their own writes."""
     rendering = render(replica_driver)
@@ -259,7 +259,7 @@ def test_clients_read_their_own_writes(
 
 
 def test_replica_is_killed(
-    replica_driver: Variant, replica: Replica, render: Render, figures: ScaleOutFigures
+    replica_driver: Variant, replica: Replica, render: Render, figures: Figures
 ) -> None:
     """Reads use the primary, and return to the replica when it is back."""
     rendering = render(replica_driver)
@@ -350,7 +350,7 @@ def test_switchover_and_failover(
     postgresql_driver: Variant,
     standby: PostgresStandby,
     render: Render,
-    figures: ScaleOutFigures,
+    figures: Figures,
 ) -> None:
     """Primary and standby swap roles; then the new primary is killed.
 
@@ -385,7 +385,7 @@ def test_connections_to_a_standby_are_replaced(
     postgresql_driver: Variant,
     standby: PostgresStandby,
     render: Render,
-    figures: ScaleOutFigures,
+    figures: Figures,
 ) -> None:
     """A proxy, which is the host of the URL, leads to a standby for a while."""
     with running_proxy([standby.primary.port]) as proxy:
@@ -413,7 +413,7 @@ def test_node_of_a_cluster_is_killed_or_cut_off(
     mysql_driver: Variant,
     cluster: GaleraCluster,
     render: Render,
-    figures: ScaleOutFigures,
+    figures: Figures,
 ) -> None:
     """A proxy such as HAProxy connects to another node."""
     first, second, third = cluster.nodes
@@ -448,7 +448,7 @@ def test_conflicting_writes_in_a_cluster(
     mysql_driver: Variant,
     cluster: GaleraCluster,
     render: Render,
-    figures: ScaleOutFigures,
+    figures: Figures,
 ) -> None:
     """Two services write the same row through two nodes.
 

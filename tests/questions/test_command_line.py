@@ -16,8 +16,8 @@ def stored(folder: Path) -> list[str]:
     return (folder / ".copier-answers.yml").read_text("utf-8").splitlines()
 
 
-def test_a_copy_needs_no_trust(copier_template: Path, tmp_path: Path) -> None:
-    done = copier("copy", "--defaults", copier_template, "shop", cwd=tmp_path)
+def test_a_copy_needs_no_trust(releases: Path, tmp_path: Path) -> None:
+    done = copier("copy", "--defaults", releases, "shop", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "package_name: shop" in stored(tmp_path / "shop")
     assert (tmp_path / "shop/src/shop/main.py").exists()
@@ -217,8 +217,8 @@ def test_a_relative_source_is_stored_as_an_absolute_path(
     assert f"_src_path: {questions_only().resolve()}" in stored(here / "shop")
 
 
-def test_a_url_is_stored_as_it_is(copier_template: Path, tmp_path: Path) -> None:
-    source = f"git+file://{copier_template}"
+def test_a_url_is_stored_as_it_is(releases: Path, tmp_path: Path) -> None:
+    source = f"git+file://{releases}"
     done = copier("copy", "--defaults", "--quiet", source, "shop", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"_src_path: {source}" in stored(tmp_path / "shop")

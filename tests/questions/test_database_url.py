@@ -260,43 +260,58 @@ def test_options_that_mention_passwords_are_accepted(query: str) -> None:
     assert problem("postgresql://host/db?" + query) == ""
 
 
+INVALID_URLS = {
+    "Use a URL like sqlite:///./app.db": [
+        "",
+        "app.db",
+        "postgresql:/host/db",
+        "postgresql+://host/db",
+        " postgresql://host/db",
+        "postgresql://host/db\n",
+        "postgresql://host/d%0Ab",
+    ],
+    "Use sqlite, postgresql or mysql": ["oracle://host/db", "PostgreSQL://host/db"],
+    "Use psycopg or asyncpg": [
+        "postgresql+psycopg2://host/db",
+        "postgresql+pymysql://host/db",
+        "postgresql+asyncpg+x://host/db",
+    ],
+    "Use asyncmy or aiomysql or pymysql": [
+        "mysql+mysqldb://host/db",
+        "mariadb+mariadbconnector://host/db",
+    ],
+    "Use aiosqlite or pysqlite": ["sqlite+sqlcipher:///app.db"],
+    "Use 3 slashes: sqlite:///./app.db": ["sqlite://app.db", "sqlite://user@/app.db"],
+    "Use file: together with uri=true": [
+        "sqlite:///file:app.db",
+        "sqlite:///app.db?uri=true",
+    ],
+    "Use a port from 1 to 65535": [
+        "postgresql://host:/db",
+        "postgresql://host:0/db",
+        "postgresql://host:65536/db",
+        "postgresql://[::1]x/db",
+    ],
+    "Use ?host=a:5432&host=b:5432": ["postgresql://host:5432,other:5432/db"],
+    "Use target_session_attrs=primary": [
+        "postgresql://a/db?target_session_attrs=read-write"
+    ],
+    "Add the database, like host/app": [
+        "postgresql://host",
+        "postgresql://host/",
+        "mysql://host?charset=utf8mb4",
+    ],
+    "Put the password in .env instead": [
+        "postgresql://user:@host/db",
+        "postgresql://host:1/db?x=a@b",
+    ],
+}
+"""URLs that are refused, by the remedy."""
+
+
 @pytest.mark.parametrize(
     ("url", "remedy"),
-    [
-        ("", "Use a URL like sqlite:///./app.db"),
-        ("app.db", "Use a URL like sqlite:///./app.db"),
-        ("postgresql:/host/db", "Use a URL like sqlite:///./app.db"),
-        ("postgresql+://host/db", "Use a URL like sqlite:///./app.db"),
-        (" postgresql://host/db", "Use a URL like sqlite:///./app.db"),
-        ("postgresql://host/db\n", "Use a URL like sqlite:///./app.db"),
-        ("postgresql://host/d%0Ab", "Use a URL like sqlite:///./app.db"),
-        ("oracle://host/db", "Use sqlite, postgresql or mysql"),
-        ("PostgreSQL://host/db", "Use sqlite, postgresql or mysql"),
-        ("postgresql+psycopg2://host/db", "Use psycopg or asyncpg"),
-        ("postgresql+pymysql://host/db", "Use psycopg or asyncpg"),
-        ("postgresql+asyncpg+x://host/db", "Use psycopg or asyncpg"),
-        ("mysql+mysqldb://host/db", "Use asyncmy or aiomysql or pymysql"),
-        ("mariadb+mariadbconnector://host/db", "Use asyncmy or aiomysql or pymysql"),
-        ("sqlite+sqlcipher:///app.db", "Use aiosqlite or pysqlite"),
-        ("sqlite://app.db", "Use 3 slashes: sqlite:///./app.db"),
-        ("sqlite://user@/app.db", "Use 3 slashes: sqlite:///./app.db"),
-        ("sqlite:///file:app.db", "Use file: together with uri=true"),
-        ("sqlite:///app.db?uri=true", "Use file: together with uri=true"),
-        ("postgresql://host:/db", "Use a port from 1 to 65535"),
-        ("postgresql://host:0/db", "Use a port from 1 to 65535"),
-        ("postgresql://host:65536/db", "Use a port from 1 to 65535"),
-        ("postgresql://host:5432,other:5432/db", "Use ?host=a:5432&host=b:5432"),
-        (
-            "postgresql://a/db?target_session_attrs=read-write",
-            "Use target_session_attrs=primary",
-        ),
-        ("postgresql://[::1]x/db", "Use a port from 1 to 65535"),
-        ("postgresql://host", "Add the database, like host/app"),
-        ("postgresql://host/", "Add the database, like host/app"),
-        ("mysql://host?charset=utf8mb4", "Add the database, like host/app"),
-        ("postgresql://user:@host/db", "Put the password in .env instead"),
-        ("postgresql://host:1/db?x=a@b", "Put the password in .env instead"),
-    ],
+    [(url, remedy) for remedy, urls in INVALID_URLS.items() for url in urls],
 )
 def test_an_invalid_url_is_refused_with_the_remedy(url: str, remedy: str) -> None:
     assert problem(url) == remedy
