@@ -61,7 +61,7 @@ def measure_memory(reader: Reader, page: Path) -> None:
 def served(reader: Reader) -> Iterator[httpx2.Client]:
     """Start the service and create a user and a post; yield a client."""
     reader.start("uv run fastapi run")
-    url = f"http://{reader.here(ADDRESS)}"
+    url = f"http://{reader.localize(ADDRESS)}"
     with httpx2.Client(base_url=url, timeout=60) as client:
         user = {"email": "ada@example.com", "name": "Ada"}
         ada = client.post("/users", json=user).json()["id"]

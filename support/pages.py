@@ -60,8 +60,8 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         """The current folder; ``cd`` changes it."""
-        self.stands_for = {ADDRESS: f"127.0.0.1:{free_port()}"}
-        """Replacements, on this machine, for texts of the page."""
+        self.replacements = {ADDRESS: f"127.0.0.1:{free_port()}"}
+        """The addresses of the page, and those on this machine."""
         tools = folder / ".tools"
         tools.mkdir()
         run_it = f'PATH="{SCRIPTS}:$PATH" exec "$@"'
@@ -107,13 +107,13 @@ class Reader:
             case "diff":
                 self.change(self.folder / block.title, block.text)
             case _ if block.title:
-                text = self.here(block.text)
+                text = self.localize(block.text)
                 (self.folder / block.title).write_text(text)
 
-    def here(self, text: str) -> str:
-        """Return a text of the page with the addresses and paths of this machine."""
-        for there, here in self.stands_for.items():
-            text = text.replace(there, here)
+    def localize(self, text: str) -> str:
+        """Return a text of the page with the addresses of this machine."""
+        for original, local in self.replacements.items():
+            text = text.replace(original, local)
         return text
 
     def change(self, file: Path, diff: str) -> None:
@@ -139,7 +139,7 @@ class Reader:
         if asks and "--defaults" not in words:  # There is no terminal.
             command += " --defaults"
         printed = self.run(command)
-        assert shows(self.here(output), printed), f"{command}\n{printed}"
+        assert shows(self.localize(output), printed), f"{command}\n{printed}"
         return printed
 
     def run(self, command: str) -> str:
@@ -147,7 +147,7 @@ class Reader:
         deadline = time.monotonic() + TIMEOUT
         while True:
             done = run(
-                ["bash", "-c", self.here(command)], self.folder, self.environment
+                ["bash", "-c", self.localize(command)], self.folder, self.environment
             )
             loading = done.returncode or done.stdout == '{"detail":"Not Found"}'
             if not (command.startswith("curl") and loading):
@@ -161,8 +161,8 @@ class Reader:
     def start(self, command: str) -> None:
         """Start a service, instead of a running one, and wait until it is up."""
         self.stop()
-        host, _, port = self.stands_for[ADDRESS].partition(":")
-        in_shell = ["bash", "-c", f"{self.here(command)} --port {port}"]
+        host, _, port = self.replacements[ADDRESS].partition(":")
+        in_shell = ["bash", "-c", f"{self.localize(command)} --port {port}"]
         self._server = start(in_shell, self.folder, self.environment, self._log)
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline and self._server.poll() is None:

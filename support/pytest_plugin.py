@@ -40,11 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
     remember_compiled_templates()
     skip_executable_bits()
     if hasattr(config, "workerinput"):
-        told = json.loads(config.workerinput["told"])
-        config.stash[SERVERS] = SharedServers(**told["servers"])
+        shared = json.loads(config.workerinput["shared"])
+        config.stash[SERVERS] = SharedServers(**shared["servers"])
         config.stash[SAMPLES] = {
             argument: [Variant(**variant) for variant in variants]
-            for argument, variants in told["samples"].items()
+            for argument, variants in shared["samples"].items()
         }
     else:
         config.pluginmanager.register(Summary())
@@ -55,11 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Pass the samples and the servers on to a worker of pytest-xdist."""
     samples, servers = samples_of(node.config), servers_of(node.config)
-    told = {
+    shared = {
         "servers": asdict(servers),
         "samples": {name: list(map(asdict, each)) for name, each in samples.items()},
     }
-    node.workerinput["told"] = json.dumps(told)
+    node.workerinput["shared"] = json.dumps(shared)
 
 
 @pytest.hookimpl(optionalhook=True)

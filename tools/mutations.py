@@ -396,47 +396,28 @@ MUTATIONS = [
     Mutation(
         "lazy loads have no remedy", API_ERRORS, "if \"lazy='raise'\" in", "if 0 and"
     ),
-    Mutation(
-        "spans have the text of errors",
-        TELEMETRY,
-        "span.set_status(trace.StatusCode.ERROR)",
-        "span.set_status(trace.StatusCode.ERROR, str(error))",
-        answers=OPENTELEMETRY,
-    ),
-    Mutation(
-        "errors are no errors",
-        TELEMETRY,
-        "span.set_status(trace.StatusCode.ERROR)",
-        "pass",
-        answers=OPENTELEMETRY,
-    ),
-    Mutation(
-        "waits stay pending",
-        TELEMETRY,
-        "pending_requests.add(-1, attributes)",
-        "pass",
-        answers=OPENTELEMETRY,
-    ),
-    Mutation(
-        "timeouts are not counted",
-        TELEMETRY,
-        "timeouts.add(1, attributes)",
-        "pass",
-        answers=OPENTELEMETRY,
-    ),
-    Mutation(
-        "used and idle are swapped",
-        TELEMETRY,
-        '("used", used), ("idle", idle)',
-        '("idle", used), ("used", idle)',
-        answers=OPENTELEMETRY,
-    ),
-    Mutation(
-        "use is not measured",
-        TELEMETRY,
-        "use_time.record(now - record",
-        "print(now - record",
-        answers=OPENTELEMETRY,
+    *(
+        Mutation(name, TELEMETRY, old, new, answers=OPENTELEMETRY)
+        for name, old, new in [
+            (
+                "spans have the text of errors",
+                "span.set_status(trace.StatusCode.ERROR)",
+                "span.set_status(trace.StatusCode.ERROR, str(error))",
+            ),
+            ("errors are no errors", "span.set_status(trace.StatusCode.ERROR)", "pass"),
+            ("waits stay pending", "pending_requests.add(-1, attributes)", "pass"),
+            ("timeouts are not counted", "timeouts.add(1, attributes)", "pass"),
+            (
+                "used and idle are swapped",
+                '("used", used), ("idle", idle)',
+                '("idle", used), ("used", idle)',
+            ),
+            (
+                "use is not measured",
+                "use_time.record(now - record",
+                "print(now - record",
+            ),
+        ]
     ),
 ]
 

@@ -104,7 +104,7 @@ def follow_the_move(reader: Reader, servers: SharedServers) -> None:
         )
     with temporary_database(servers.url("postgresql")) as url:
         place = make_url(url)
-        reader.stands_for["shop@127.0.0.1:5432/shop"] = (
+        reader.replacements["shop@127.0.0.1:5432/shop"] = (
             f"{place.username}@{place.host}:{place.port}/{place.database}"
         )
         reader.environment["DATABASE_PASSWORD"] = str(place.password)
@@ -120,7 +120,7 @@ def follow_on_several_servers(reader: Reader, page: Path) -> None:
         primary = exits.enter_context(PostgresServer(postgres_binaries()))
         create_database(primary.url(), "shop")
         reader.environment["DATABASE_PASSWORD"] = PASSWORD
-        reader.stands_for |= {
+        reader.replacements |= {
             "shop@127.0.0.1:5432": f"{USER}@127.0.0.1:{primary.port}",
             "127.0.0.1:5432": f"127.0.0.1:{primary.port}",
             "user=shop": f"user={USER}",
@@ -136,10 +136,10 @@ def follow_on_several_servers(reader: Reader, page: Path) -> None:
             )
             exits.enter_context(pooler)
             own = f"{USER}@127.0.0.1:{pooler.port}"
-            reader.stands_for["shop@127.0.0.1:6432"] = own
+            reader.replacements["shop@127.0.0.1:6432"] = own
         else:
             standby = exits.enter_context(PostgresStandby(primary))
-            reader.stands_for |= {
+            reader.replacements |= {
                 "shop@127.0.0.1:5433": f"{USER}@127.0.0.1:{standby.port}",
                 "127.0.0.1:5433": f"127.0.0.1:{standby.port}",
             }

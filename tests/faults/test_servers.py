@@ -123,7 +123,7 @@ def test_it(servers):
     Path({str(tmp_path)!r}, "sockets").write_text(" ".join(servers.sockets.values()))
     time.sleep(600)
 """)
-    told = tmp_path / "sockets"
+    sockets = tmp_path / "sockets"
     # A process in the background, and its children, may ignore SIGINT.
     start = """if True:
         import signal, sys, pytest
@@ -138,10 +138,10 @@ def test_it(servers):
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as run:
-        wait_for(lambda: told.exists() and told.read_text())
+        wait_for(lambda: sockets.exists() and sockets.read_text())
         directories = [
             path if path.is_dir() else path.parent
-            for path in map(Path, told.read_text().split())
+            for path in map(Path, sockets.read_text().split())
         ]
         pids = [int((path / "server.pid").read_text()) for path in directories]
         processes = [psutil.Process(pid) for pid in pids]
