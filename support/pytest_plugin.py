@@ -18,7 +18,7 @@ from support.copier_internals import remember_compiled_templates, skip_executabl
 from support.fault_figures import FiguresReport
 from support.run_summary import Summary
 from support.samples import SAMPLES, samples_of
-from support.servers import roomy_dir
+from support.servers import FRESH_DATA, roomy_dir
 from support.shared_servers import EXITS, SERVERS, SharedServers, servers_of
 from support.template import ROOT
 from support.variants import BACKENDS, Variant
@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         shared = json.loads(config.workerinput["shared"])
         config.stash[SERVERS] = SharedServers(**shared["servers"])
+        FRESH_DATA.update(shared["fresh_data"])
         config.stash[SAMPLES] = {
             argument: [Variant(**variant) for variant in variants]
             for argument, variants in shared["samples"].items()
@@ -57,6 +58,7 @@ def pytest_configure_node(node: Any) -> None:
     samples, servers = samples_of(node.config), servers_of(node.config)
     shared = {
         "servers": asdict(servers),
+        "fresh_data": FRESH_DATA,
         "samples": {name: list(map(asdict, each)) for name, each in samples.items()},
     }
     node.workerinput["shared"] = json.dumps(shared)

@@ -40,6 +40,9 @@ PASSWORD = "pa%ss/w:rd@#?& x"
 START_TIMEOUT = 30.0
 ROOM_NEEDED = 1 << 30  # The free bytes in /dev/shm that a server's data need.
 
+FRESH_DATA: dict[str, str] = {}
+"""The data directory of a new server of each backend; copying it saves 0.5 s."""
+
 
 class ServerError(Exception):
     """A server did not start; the message says why."""
@@ -138,11 +141,15 @@ class Server(Startable):
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self) -> None:
-        """Start the server and wait until it answers, or raise ServerError."""
+    def install(self) -> None:
+        """Create the data directory, unless it exists."""
         if not self._installed:
             self._install()
             self._installed = True
+
+    def start(self) -> None:
+        """Start the server and wait until it answers, or raise ServerError."""
+        self.install()
         self._release_ports()
         # The shell writes its process id before it becomes the server, so that the
         # watcher knows every running server.
@@ -235,6 +242,17 @@ class Server(Startable):
             raise ServerError(f"{command[0]} failed:\n{done.stdout[-2000:]}")
         return done.stdout
 
+    def _create_data(self, *command: str | Path) -> None:
+        """Create the directory ``data``: copy ``FRESH_DATA``, or run a command."""
+        fresh = FRESH_DATA.get(self.drivername)
+        self._run(*(["cp", "-r", fresh, "data"] if fresh else command))
+
+    def keep_fresh_data(self) -> None:
+        """Let servers that are created later copy the data, before the first start."""
+        self.install()
+        self._run("cp", "-r", "data", "fresh")
+        FRESH_DATA[self.drivername] = str(self.directory / "fresh")
+
     def _as_nobody(self) -> dict[str, Any]:
         """Return subprocess arguments: in the server's directory, and not as root."""
         place: dict[str, Any] = {
@@ -307,7 +325,7 @@ class PostgresServer(Server):
         password = self.directory / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)
-        self._run(
+        self._create_data(
             *(self.binaries / "initdb", "--pgdata=data", f"--username={USER}"),
             *("--auth=password", f"--pwfile={password}"),
             *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
@@ -370,7 +388,7 @@ class MariaDBServer(Server):
         install_db = shutil.which("mariadb-install-db")
         if install_db is None:
             raise ServerError("mariadb-install-db is missing beside mariadbd")
-        self._run(
+        self._create_data(
             *(install_db, "--no-defaults", f"--datadir={self.directory}/data"),
             *("--skip-test-db", "--auth-root-authentication-method=normal"),
             *self._storage(),

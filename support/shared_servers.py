@@ -107,5 +107,6 @@ def start_server(backend: str, exits: ExitStack) -> tuple[str, str]:
         return url, ""
     server = own_server(backend)
     exits.callback(server.close)
+    server.keep_fresh_data()
     server.start()
     return server.url(), str(server.socket)

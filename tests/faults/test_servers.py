@@ -130,7 +130,7 @@ def test_it(servers):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(pytest.main(sys.argv[1:]))
     """
-    options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-n", "2"]
+    options = ["-c", "pyproject.toml", "-p", "tests.conftest", "-n", "1"]
     with subprocess.Popen(
         [sys.executable, "-c", start, *options, tmp_path],
         cwd=ROOT,

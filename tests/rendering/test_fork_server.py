@@ -32,25 +32,19 @@ LEAKS = {
 }
 
 
-@pytest.mark.parametrize(("clean", "leak"), LEAKS.values(), ids=LEAKS)
-def test_state_of_one_suite_does_not_reach_the_next(
-    clean: str, leak: str, tmp_path: Path
-) -> None:
-    suite = f"""\
-import os, signal, sys, threading, time
-import service, sqlalchemy
-
-def test_it():
-    assert {clean}
-    {leak}
-"""
+def test_state_of_one_suite_does_not_reach_the_next(tmp_path: Path) -> None:
+    suite = "import os, signal, sys, threading, time\nimport service, sqlalchemy\n"
+    for name, (clean, leak) in LEAKS.items():
+        suite += f"\ndef test_{name}():\n    assert {clean}\n    {leak}\n"
     for name in ("one", "other"):
         project = make_suite(tmp_path / name, suite)
         result = check_suite(project, "service", {})
         assert result.status == 0, result.output
-    # In the same process, the second test fails.
-    project = make_suite(tmp_path / "both", f"{suite}\ntest_again = test_it\n")
-    assert "1 failed, 1 passed" in check_suite(project, "service", {}).output
+    # In the same process, each test fails the second time.
+    again = "".join(f"test_{name}_again = test_{name}\n" for name in LEAKS)
+    project = make_suite(tmp_path / "both", f"{suite}\n{again}")
+    counts = f"{len(LEAKS)} failed, {len(LEAKS)} passed"
+    assert counts in check_suite(project, "service", {}).output
 
 
 def test_processes_of_a_suite_end_with_it(tmp_path: Path) -> None:
