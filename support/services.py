@@ -120,5 +120,6 @@ class Service:
 def is_ready(url: str) -> bool:
     """Return whether the service at ``url`` is ready."""
     with suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/health/ready", timeout=5).status_code == 200
+        ready = httpx2.get(f"{url}/health/ready", timeout=5, verify=False)
+        return ready.status_code == 200
     return False
