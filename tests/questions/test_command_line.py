@@ -207,13 +207,13 @@ def test_next_commands_for_a_server_create_the_database(
 
 @pytest.mark.parametrize("source", ["template", "./template", "../here/template"])
 def test_a_relative_source_is_stored_as_an_absolute_path(
-    source: str, tmp_path: Path
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "template").symlink_to(questions_only())
-    done = copier("copy", "--defaults", "--quiet", source, "shop", cwd=here)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(here)
+    run_copy(source, "shop", defaults=True, quiet=True)
     assert f"_src_path: {questions_only().resolve()}" in stored(here / "shop")
 
 

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.questions import CONFIG, QUESTIONS, answer, asked, converse, macros
 
@@ -348,6 +350,10 @@ def test_no_package_is_named_like_a_standard_module() -> None:
     assert {name for name in names if not is_refused(name)} == set()
 
 
+modules_and_owners = cache(metadata.packages_distributions)
+"""Returns the distributions that own each module; listing them takes half a second."""
+
+
 def installed(project: Path) -> Iterator[str]:
     """Yield the names of the distributions and modules in a service's environment."""
     pyproject = tomllib.loads((project / "pyproject.toml").read_text())
@@ -357,29 +363,30 @@ def installed(project: Path) -> Iterator[str]:
         *(line for g in groups for line in g),
     ]
     todo = [Requirement(line) for line in wanted]
-    seen = set()
+    seen: set[str] = set()
+    names: set[str] = set()
     while todo:
         requirement = todo.pop()
         if (key := str(requirement)) in seen:
             continue
         seen.add(key)
-        yield requirement.name.lower().replace("-", "_")
+        names.add(canonicalize_name(requirement.name))
         try:
             further = metadata.requires(requirement.name) or []
         except metadata.PackageNotFoundError:
             continue  # for another system or an older Python
         for line in map(Requirement, further):
-            extras = {"", *requirement.extras}
+            marker, extras = line.marker, {"", *requirement.extras}
             # Only extras count: other markers depend on the system and the Python.
-            if "extra" not in str(line.marker) or any(
-                line.marker.evaluate({"extra": extra})
-                for extra in extras
-                if line.marker
+            if (
+                marker is None
+                or "extra" not in str(marker)
+                or any(marker.evaluate({"extra": extra}) for extra in extras)
             ):
                 todo.append(line)
-    names = {Requirement(key).name.lower().replace("_", "-") for key in seen}
-    for module, owners in metadata.packages_distributions().items():
-        ours = names & {owner.lower().replace("_", "-") for owner in owners}
+    yield from (name.replace("-", "_") for name in names)
+    for module, owners in modules_and_owners().items():
+        ours = not names.isdisjoint(map(canonicalize_name, owners))
         if ours and not module.endswith("__mypyc"):  # compiled
             yield module
 
