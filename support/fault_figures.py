@@ -75,7 +75,7 @@ class FiguresReport:
             if not records:
                 continue
             terminalreporter.section("faults" if kind == "figures" else kind)
-            lines = scenarios(records) if kind == "figures" else one_table(records)
+            lines = scenarios(records) if kind == "figures" else table(records)
             for line in lines:
                 terminalreporter.line(line)
             if self._config.getoption("--write-figures"):
@@ -89,23 +89,22 @@ def scenarios(records: Sequence[Record]) -> list[str]:
     """Return a Markdown table for each scenario, below its name."""
     lines = []
     for scenario in sorted({record["scenario"] for record in records}):
-        ours = sorted(
-            (r for r in records if r["scenario"] == scenario),
-            key=lambda record: str(record["variant"]),
-        )
-        lines += [f"**{scenario.capitalize()}**", "", *table(ours, ["scenario"])]
+        ours = [
+            {name: figure for name, figure in record.items() if name != "scenario"}
+            for record in records
+            if record["scenario"] == scenario
+        ]
+        lines += [f"**{scenario.capitalize()}**", "", *table(ours)]
     return lines
 
 
-def one_table(records: Sequence[Record]) -> list[str]:
-    """Return one Markdown table of all records, sorted by their first columns."""
-    return table(sorted(records, key=lambda record: list(record.values())[:3]))
+def table(records: Sequence[Record]) -> list[str]:
+    """Return a Markdown table, sorted by the names in the first columns.
 
-
-def table(records: Sequence[Record], omitted: Sequence[str] = ()) -> list[str]:
-    """Return the lines of a Markdown table, and an empty line."""
-    names = dict.fromkeys(key for record in records for key in record)
-    columns = [name for name in names if name not in omitted]
+    An empty line follows it.
+    """
+    records = sorted(records, key=lambda record: list(record.values())[:3])
+    columns = list(dict.fromkeys(name for record in records for name in record))
     rows = [
         [column.replace("_", " ") for column in columns],
         ["---"] * len(columns),

@@ -178,12 +178,9 @@ class Sampler:
 
 def telemetry_samples(variants: Sequence[Variant]) -> Iterator[Variant]:
     """Yield every driver with telemetry; pools and transaction policies alternate."""
-    drivers = [each for each in variants if is_queue_and_request(each)]
-    for number, driver in enumerate(drivers):
-        policy = PAIRED_POOLS[number % len(PAIRED_POOLS)]
-        variant = with_pool(replace(driver, id=driver_id(driver)), *policy)
-        answers = {**variant.answers, "telemetry": "opentelemetry"}
-        yield replace(variant, id=f"telemetry-{variant.id}", answers=answers)
+    for driver in with_paired_pools(drivers_of(variants)):
+        sample = with_answers(driver, telemetry="opentelemetry")
+        yield replace(sample, id=f"telemetry-{driver.id}")
 
 
 def fault_samples(variants: Sequence[Variant]) -> Samples:
@@ -195,11 +192,7 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     policies: in ``sampled_pooled_driver``, all pairs of backend, mode, pool and policy
     occur.
     """
-    drivers = [
-        replace(variant, id=driver_id(variant))
-        for variant in variants
-        if is_queue_and_request(variant)
-    ]
+    drivers = drivers_of(variants)
     of_modes = {(each.backend, each.answers["mode"]): each for each in drivers[::-1]}
     modes = [each for each in drivers if each in of_modes.values()]
     servers = [each for each in drivers if each.backend in SERVER_BACKENDS]
@@ -234,20 +227,22 @@ def fault_samples(variants: Sequence[Variant]) -> Samples:
     }
 
 
-def is_queue_and_request(variant: Variant) -> bool:
-    """Return whether this is the variant of its driver that most fault tests use."""
+def drivers_of(variants: Sequence[Variant]) -> list[Variant]:
+    """Return the variant of each driver that most fault tests use.
+
+    Its id is the backend, the mode and the driver, as in "postgresql-async-asyncpg".
+    """
     usual = {
         "pool": "queue",
         "transaction": "request",
         "alembic": False,
         "example": True,
     }
-    return usual.items() <= (usual | dict(variant.answers)).items()
-
-
-def driver_id(variant: Variant) -> str:
-    """Return the backend, the mode and the driver, as in "postgresql-async-asyncpg"."""
-    return variant.id.partition("-request")[0].removesuffix("-queue")
+    return [
+        replace(each, id=each.id.partition("-request")[0].removesuffix("-queue"))
+        for each in variants
+        if usual.items() <= (usual | dict(each.answers)).items()
+    ]
 
 
 def with_pools(drivers: Sequence[Variant], pools: Sequence[str]) -> Iterator[Variant]:

@@ -106,6 +106,8 @@ class PgBouncer(Server):
 class Replica(Server):
     """A server that replays the commits of another one."""
 
+    primary: Server
+
     @abstractmethod
     def pause_replay(self) -> None:
         """Stop the replay; the replica continues to receive changes."""
@@ -124,7 +126,7 @@ class PostgresStandby(PostgresServer, Replica):
 
     def __init__(self, primary: PostgresServer) -> None:
         super().__init__(primary.binaries)
-        self.primary = primary
+        self.primary: PostgresServer = primary
 
     def _install(self) -> None:
         self._make_binaries_readable()
@@ -163,7 +165,7 @@ class MariaDBReplica(MariaDBPrimary, Replica):
 
     def __init__(self, primary: MariaDBPrimary) -> None:
         super().__init__(primary.mariadbd)
-        self.primary = primary
+        self.primary: MariaDBPrimary = primary
         self._follows = False
 
     def start(self) -> None:

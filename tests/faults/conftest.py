@@ -27,6 +27,7 @@ from support.topologies import (
     MariaDBReplica,
     PgBouncer,
     PostgresStandby,
+    Replica,
 )
 from support.variants import Variant
 
@@ -80,7 +81,7 @@ def mariadb_replica() -> Iterator[MariaDBReplica]:
 
 
 @pytest.fixture
-def replica(request: pytest.FixtureRequest) -> PostgresStandby | MariaDBReplica:
+def replica(request: pytest.FixtureRequest) -> Replica:
     """Provide a replica for the backend of the test's variant."""
     [variant] = (
         request.getfixturevalue(name)
@@ -88,7 +89,7 @@ def replica(request: pytest.FixtureRequest) -> PostgresStandby | MariaDBReplica:
         if name.endswith("replica_driver")
     )
     name = "standby" if variant.backend == "postgresql" else "mariadb_replica"
-    replica: PostgresStandby | MariaDBReplica = request.getfixturevalue(name)
+    replica: Replica = request.getfixturevalue(name)
     return replica
 
 
@@ -111,26 +112,25 @@ def render(
     The database is on the test's private server, if it has one, or on the shared one.
     The services are stopped after the test.
     """
-
-    def locate(variant: Variant, exits: ExitStack) -> str:
-        if variant.backend == "sqlite":
-            return "sqlite:///ledger.db"
-        name = f"ledger_{uuid4().hex[:8]}"
-        if "server" in request.fixturenames:
-            own: Server = request.getfixturevalue("server")
-            return own.url(name)
-        url = make_url(servers.url(variant.backend)).set(database=name)
-        shared = url.render_as_string(hide_password=False)
-        exits.callback(drop_databases, shared)
-        return shared
-
     with ExitStack() as exits:
+
+        def locate(variant: Variant) -> str:
+            if variant.backend == "sqlite":
+                return "sqlite:///ledger.db"
+            name = f"ledger_{uuid4().hex[:8]}"
+            if "server" in request.fixturenames:
+                own: Server = request.getfixturevalue("server")
+                return own.url(name)
+            url = make_url(servers.url(variant.backend)).set(database=name)
+            shared = url.render_as_string(hide_password=False)
+            exits.callback(drop_databases, shared)
+            return shared
 
         def render(variant: Variant) -> Rendering:
             project = tmp_path / "service"
             with redirect_stderr(StringIO()):
                 copier.copy(project, package_name="service", **variant.answers)
             add_routes(project, variant)
-            return Rendering(project, exits, locate(variant, exits))
+            return Rendering(project, exits, locate(variant))
 
         yield render

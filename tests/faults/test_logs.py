@@ -1,7 +1,6 @@
 """The log of a service that is started by uvicorn or by FastAPI's command line."""
 
 import json
-import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from support.fault_services import Render, Rendering
 from support.processes import SCRIPTS, kill, start, wait_for
-from support.services import Service
+from support.services import Service, is_ready
 from support.variants import Variant
 
 EMAIL = "s3cret@example.com"
@@ -31,12 +30,6 @@ def parse(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def is_listening(port: int) -> bool:
-    """Return whether a service accepts connections on the port."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def use(service: Service) -> None:
@@ -85,8 +78,7 @@ def serve(rendering: Rendering, command: str) -> list[str]:
         service.log,
     )
     rendering.exits.callback(kill, process)
-    wait_for(lambda: "Application startup complete" in service.read_log())
-    wait_for(lambda: is_listening(service.port))
+    wait_for(lambda: is_ready(service.url))
     service.wait_for_tables()
     use(service)
     process.terminate()

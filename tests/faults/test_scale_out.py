@@ -26,12 +26,7 @@ from support.processes import wait_for
 from support.proxy import running_proxy
 from support.servers import Server
 from support.services import Service
-from support.topologies import (
-    GaleraCluster,
-    MariaDBReplica,
-    PgBouncer,
-    PostgresStandby,
-)
+from support.topologies import GaleraCluster, PgBouncer, PostgresStandby, Replica
 from support.variants import Variant
 
 CLIENTS = 16
@@ -191,9 +186,6 @@ def test_two_transactions_in_requests_behind_a_pooler(
 
     assert ledger.statuses == {"201": 60}
     check(rendering, service, ledger)
-
-
-Replica = PostgresStandby | MariaDBReplica
 
 
 def serve_with_replica(

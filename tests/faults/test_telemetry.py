@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from dataclasses import replace
 
 from support.clients import Clients, send_at_once
 from support.fault_figures import Figures
 from support.fault_services import Render
 from support.otlp_receiver import Receiver, attributes
 from support.processes import wait_for
+from support.samples import with_answers
 from support.services import Service
 from support.variants import Variant
 
@@ -24,8 +24,7 @@ POOL = "db.client.connection.pool.name"
 
 def render_with_telemetry(variant: Variant, render: Render, url: str) -> Service:
     """Render a service that exports to ``url``, without starting it."""
-    answers = {**variant.answers, "telemetry": "opentelemetry"}
-    rendering = render(replace(variant, answers=answers))
+    rendering = render(with_answers(variant, telemetry="opentelemetry"))
     rendering.create_database()
     service = rendering.service()
     service.environment.update(QUICK)

@@ -11,17 +11,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from support.databases import create_database, execute
 from support.processes import wait_for
 from support.proxy import running_proxy
-from support.servers import (
-    PASSWORD,
-    USER,
-    Server,
-)
+from support.servers import PASSWORD, USER, Server
 from support.topologies import (
     GaleraCluster,
     GaleraNode,
-    MariaDBReplica,
     PgBouncer,
     PostgresStandby,
+    Replica,
 )
 
 
@@ -74,7 +70,7 @@ def connect_to(server: Server) -> psycopg.Connection:
 def test_replica_is_paused_and_catches_up(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
-    replica: PostgresStandby | MariaDBReplica = request.getfixturevalue(kind)
+    replica: Replica = request.getfixturevalue(kind)
     create_table(replica.primary)
     insert(replica.primary, 1)
     replica.wait_until_replayed()

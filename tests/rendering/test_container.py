@@ -79,19 +79,16 @@ def test_compose_has_no_password_and_migrates_first(
     services: list[CopierProject],
 ) -> None:
     for service in services:
-        check_compose_file(service)
-
-
-def check_compose_file(service: CopierProject) -> None:
-    text = (service.path / "compose.yaml").read_text()
-    compose = yaml.safe_load(text)["services"]
-    answers = service.answers
-    assert re.findall(r"_PASSWORD: (?!.*DATABASE_PASSWORD:[?]|\"1\").*", text) == []
-    assert ("migrate" in compose) is answers.get("alembic", False)
-    assert ("database" in compose) is not answers["database_url"].startswith("sqlite")
-    if "migrate" in compose:
-        condition = {"condition": "service_completed_successfully"}
-        assert compose["app"]["depends_on"] == {"migrate": condition}
+        text = (service.path / "compose.yaml").read_text()
+        compose = yaml.safe_load(text)["services"]
+        answers = service.answers
+        is_sqlite = answers["database_url"].startswith("sqlite")
+        assert re.findall(r"_PASSWORD: (?!.*DATABASE_PASSWORD:[?]|\"1\").*", text) == []
+        assert ("migrate" in compose) is answers.get("alembic", False)
+        assert ("database" in compose) is not is_sqlite
+        if "migrate" in compose:
+            condition = {"condition": "service_completed_successfully"}
+            assert compose["app"]["depends_on"] == {"migrate": condition}
 
 
 def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
