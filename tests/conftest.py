@@ -1,5 +1,6 @@
 """Fixtures for all tests: the template, the servers, and the checks of a service."""
 
+import fcntl
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from support import template
 from support.copier_internals import CopierFixture, Questionnaire
+from support.processes import SCRIPTS, run
 from support.samples import Samples, samples_of
 from support.service_checker import ServiceChecker
 from support.shared_servers import SharedServers, servers_of
@@ -73,12 +75,20 @@ def samples(pytestconfig: pytest.Config) -> Samples:
 
 @pytest.fixture(scope="session")
 def mypy_cache(pytestconfig: pytest.Config, worker_id: str) -> Path:
-    """Provide mypy's cache, which persists across runs and saves 8 s per check."""
+    """Provide mypy's cache, which persists across runs and saves 8 s per check.
+
+    It begins as a copy of this repository's, which covers the libraries. In a fresh
+    checkout, one worker creates that cache, and the others wait for it.
+    """
     assert pytestconfig.cache
     cache = pytestconfig.cache.mkdir(f"mypy-{worker_id.replace('master', 'gw0')}")
-    ours = template.ROOT / ".mypy_cache"
-    if ours.exists() and not any(cache.iterdir()):
-        shutil.copytree(ours, cache, dirs_exist_ok=True)  # It covers most libraries.
+    if not any(cache.iterdir()):
+        ours = template.ROOT / ".mypy_cache"
+        with (cache.parent / "mypy.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not ours.exists():
+                run([SCRIPTS / "mypy"], template.ROOT)
+        shutil.copytree(ours, cache, dirs_exist_ok=True)
     return cache
 
 
