@@ -11,9 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.growth import growth, setup, soak
+from benchmarks.growth import growth, soak
 from benchmarks.measure import Plan, Results, measure
-from benchmarks.profile import profile
 from benchmarks.report import (
     Report,
     Table,
@@ -55,7 +54,7 @@ LONG_SYNC = replace(
     # The tutorials' sync layer answers hardly any request of 64 clients.
     layers=("rendered", BASELINE),
 )
-KINDS = ["speed", "profile", "growth", "setup"]
+KINDS = ["speed", "growth"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
 
 
@@ -88,11 +87,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     plan.add_argument("--seconds", type=float, help="the length of a window")
     other = parser.add_argument_group("single measurements instead of all")
     other.add_argument("--speed", action="store_true", help="speed and CPU time")
-    other.add_argument("--profile", action="store_true", help="CPU time by library")
     other.add_argument("--growth", action="store_true", help="renders and updates")
-    other.add_argument(
-        "--setup", action="store_true", help="time to the first run of the tests"
-    )
     other.add_argument(
         "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
     )
@@ -127,14 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
             given |= {"idioms": (), "changes": ()}
         plan = replace(QUICK if options.quick else FULL, **given)
         measure(plan, lambda results: show(results, options))
-    if "profile" in wanted:
-        for name in options.drivers or ["asyncpg", "psycopg", "psycopg-sync"]:
-            title = f"Where the time of a read goes, {name}"
-            show_tables({title: profile(name)}, options)
     if "growth" in wanted:
         show_tables(growth(), options)
-    if "setup" in wanted:
-        show_tables({"Fresh checkout to passing tests": setup()}, options)
 
 
 def long(rounds: int) -> Table:

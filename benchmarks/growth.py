@@ -6,10 +6,9 @@ Tables are lists of rows, of which the first is the header.
 import http.client
 import shutil
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import copier
@@ -19,7 +18,7 @@ import yaml
 from benchmarks.measure import MANY, Plan, Results, Stage, progress, window
 from benchmarks.service import DRIVERS
 from support.copier_internals import Questionnaire
-from support.processes import COPIER, clean_environment, commit, git, run, uv
+from support.processes import commit, git
 from support.template import copy_template
 from support.variants import all_variants
 
@@ -158,62 +157,8 @@ def get(port: int, path: str) -> str:
     return body
 
 
-IMPORTS = """\
-import alembic.command, fastapi, httpx2, pydantic_settings, sqlalchemy.ext.asyncio
-
-def test_nothing(): pass
-"""
-
-
-def bare(project: Path, folder: Path) -> Path:
-    """Create a project whose only test imports the libraries of ``project``."""
-    package = folder / "src" / project.name
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(project / name, folder)
-    (folder / "tests").mkdir()
-    (folder / "tests" / "test_nothing.py").write_text(IMPORTS)
-    return folder
-
-
-def setup() -> Table:
-    """Measure the time from a fresh checkout to passing tests, with the defaults.
-
-    uv's cache is warm, and `copier` is installed. A second project shows how much of
-    the time the libraries take.
-    """
-    environment = clean_environment() | {"UV_PYTHON": sys.executable}
-
-    def timed(command: Sequence[str | Path], folder: Path) -> float:
-        started = time.perf_counter()
-        done = run(command, folder, environment)
-        assert done.returncode == 0, done.stdout
-        return time.perf_counter() - started
-
-    with tempfile.TemporaryDirectory() as folder:
-        template = larger_template(Path(folder) / "t")
-        project = Path(folder) / "project"
-        copy: Sequence[str | Path] = ["copy", "--defaults", template, project]
-        took = timed([*COPIER, *copy], Path(folder))
-        rows: list[tuple[str, float, float]] = [("copier copy", took, 0.0)]
-        other = bare(project, Path(folder) / "bare")
-        for name, command in {
-            "uv sync": [uv(), "sync"],
-            "pytest, which compiles all libraries": [uv(), "run", "pytest"],
-            "pytest again": [uv(), "run", "pytest"],
-        }.items():
-            rows.append((name, timed(command, project), timed(command, other)))
-            progress(f"setup {name}, {rows[-1][1]:.1f}")
-    first = rows[:3]
-    ours, theirs = sum(row[1] for row in first), sum(row[2] for row in first)
-    rows.append(("fresh checkout to passing tests", ours, theirs))
-    head = ["step", "seconds", "of that the libraries"]
-    return [head, *([name, f"{one:.1f}", f"{two:.1f}"] for name, one, two in rows)]
-
-
 def growth() -> dict[str, Table]:
-    """Return all tables except those of the long run."""
+    """Return the tables of renders, variants and updates."""
     return {
         "A render": renders(),
         "The matrix": matrix(),
