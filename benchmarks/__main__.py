@@ -11,11 +11,12 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.fresh_checkout import checkout
 from benchmarks.growth import growth, memory
 from benchmarks.load import ROUTES
-from benchmarks.measure import CROWD, MANY, Plan, Results, facts, measure
+from benchmarks.measure import CROWD, MANY, Plan, Results, Table, facts, measure
 from benchmarks.report import Report, save
 from benchmarks.service import DRIVERS, LAYERS, OTHERS
 
@@ -30,14 +31,14 @@ PLANS = {
     "mysql": Plan(("asyncmy", "aiomysql", "pymysql"), clients=CLIENTS, rounds=4),
     "sqlite": Plan(("aiosqlite", "pysqlite"), clients=CLIENTS, rounds=4),
 }
-QUICK = {"others": (), "routes": ("read", "write"), "clients": (MANY, CROWD)}
-QUICK |= {"rounds": 2, "crowd_seconds": 3.0}
-OTHER_PARTS = {
-    "growth": lambda _: growth(),
-    "memory": lambda options: {"Memory": memory(options.requests)},
-    "checkout": lambda _: {"Fresh checkout to passing tests": checkout()},
+QUICK: dict[str, Any] = {
+    "others": (),
+    "routes": ("read", "write"),
+    "clients": (MANY, CROWD),
+    "rounds": 2,
+    "crowd_seconds": 3.0,
 }
-PARTS = [*PLANS, *OTHER_PARTS]
+PARTS = [*PLANS, "growth", "memory", "checkout"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
 
 
@@ -87,6 +88,16 @@ def plan_of(part: str, options: argparse.Namespace) -> Plan:
     return replace(PLANS[part], **(QUICK if options.quick else {}) | changes)
 
 
+def tables(part: str, requests: int) -> dict[str, Table]:
+    """Measure a part that is not a database."""
+    match part:
+        case "growth":
+            return growth()
+        case "memory":
+            return {"Memory": memory(requests)}
+    return {"Fresh checkout to passing tests": checkout()}
+
+
 def run(part: str, options: argparse.Namespace) -> Results:
     """Measure a part."""
     begun, load = time.monotonic(), os.getloadavg()[0]
@@ -96,7 +107,7 @@ def run(part: str, options: argparse.Namespace) -> Results:
         results = measure(plan)
         more["rounds"] = plan.rounds
     else:
-        results = Results(tables={part: OTHER_PARTS[part](options)})
+        results = Results(tables={part: tables(part, options.requests)})
     more["minutes"] = round((time.monotonic() - begun) / 60)
     more["load before and after"] = f"{load:.1f}, {os.getloadavg()[0]:.1f}"
     results.facts[part] = facts() | more

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -316,8 +317,9 @@ class Stage:
         if proxy:
             for route in self._plan.routes:
                 sample = await window(service, route, 1, seconds=0.3, proxy=proxy)
-                trips = sample.used.trips / sample.answers
-                footprint.trips[route] = round(trips, 1)
+                if sample.answers:
+                    trips = sample.used.trips / sample.answers
+                    footprint.trips[route] = round(trips, 1)
             for route in {"read", "write"}.intersection(self._plan.routes):
                 sample = await window(service, route, MANY, seconds=0.3, proxy=proxy)
                 if sample.answers:
@@ -393,10 +395,12 @@ def measure(plan: Plan) -> Results:
 
 def facts() -> dict[str, object]:
     """Return the versions and the hardware that the figures depend on."""
+    project = (ROOT / "pyproject.toml").read_text()
     packages = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "template": git(ROOT, "describe", "--tags", "--always").strip(),
+        "template": tomllib.loads(project)["project"]["version"],
+        "commit": git(ROOT, "rev-parse", "--short", "HEAD").strip(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

@@ -93,7 +93,7 @@ def main(rounds: int) -> None:
                 copy(folder / "template", project, case.ref, answers)
                 if number == 0:
                     prepare(project, url)
-                environment = environment_of(url) | case.environment
+                environment = {**environment_of(url), **case.environment}
                 if case.exports:
                     environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.url
                 service = Service(

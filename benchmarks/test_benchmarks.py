@@ -13,8 +13,8 @@ from benchmarks.service import BASELINE
 
 def series(driver: str, layer: str, throughput: list[float], answers: int) -> Series:
     """Return a series of reads of many clients."""
-    figures = [throughput, [1.0] * len(throughput), [1.0] * len(throughput)]
-    return Series(driver, layer, "read", MANY, *figures, answers=answers)
+    others = [1.0] * len(throughput)
+    return Series(driver, layer, "read", MANY, throughput, others, others, answers)
 
 
 def test_smallest_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,11 +70,8 @@ def test_targets_follow_from_the_results() -> None:
 
     sections = Report(results).sections()
 
-    assert sections["missed"] == [
-        "",
-        "- throughput of reads, of the baseline, psycopg:"
-        " 0.44 (0.44–0.45) instead of ≥ 0.45",
-    ]
+    [_, missed] = sections["missed"]
+    assert missed.endswith("baseline, psycopg: 0.44 (0.44–0.45) instead of ≥ 0.45")
     targets = "\n".join(sections["results"])
     assert "| **0.44 (0.44–0.45)** |" in targets
     assert "| the tutorial fails " in targets
