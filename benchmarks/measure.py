@@ -396,7 +396,7 @@ def measure(plan: Plan) -> Results:
 def facts() -> dict[str, object]:
     """Return the versions and the hardware that the figures depend on."""
     project = (ROOT / "pyproject.toml").read_text()
-    packages = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
+    packages = ("copier", "fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
     return {
         "date": time.strftime("%Y-%m-%d"),
         "template": tomllib.loads(project)["project"]["version"],

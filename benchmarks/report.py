@@ -228,10 +228,10 @@ class Report:
             (1.4, "read", "tutorial"),
             (1.2, "write", "tutorial"),
         ):
-            name = f"throughput of {route}s, of the {layer}"
+            name = f"{route}s per second, relative to the {layer}"
             yield from self._target(name, goal, driver, layer, route)
         for route in ("read", "write"):
-            name = f"p99 of {route}s at {CROWD} clients, of the tutorial"
+            name = f"p99 of {route}s of {CROWD} clients, relative to the tutorial"
             yield from self._target(name, -0.5, driver, "tutorial", route, CROWD)
         for one in self._results.footprints:
             if (one.driver, one.layer) == (driver, "rendered"):
