@@ -83,6 +83,9 @@ class Report:
     def __init__(self, results: Results) -> None:
         self._results = results
         self.drivers = list(dict.fromkeys(one.driver for one in results.series))
+        self._on_postgresql = [
+            name for name in self.drivers if DRIVERS[name].backend == "postgresql"
+        ]
         clients = {one.clients for one in results.series}
         # A short run may have a single, different number of clients.
         self._many = MANY if MANY in clients else min(clients, default=MANY)
@@ -100,13 +103,13 @@ class Report:
             for part, tables in self._results.tables.items()
         }
         if self.drivers:
-            missed = self.missed() or ["All targets were reached."]
             backends = dict.fromkeys(DRIVERS[name].backend for name in self.drivers)
-            sections |= {
-                "results": [*titled({"Targets on PostgreSQL": self.targets()})],
-                "missed": ["", *missed],
-                "figures": ["", *map(self.facts, backends), *titled(tables)],
-            }
+            lines = [*map(self.facts, backends), *titled(tables)]
+            sections["figures"] = ["", *lines]
+        if self._on_postgresql:
+            missed = self.missed() or ["All targets were reached."]
+            sections["missed"] = ["", *missed]
+            sections["results"] = [*titled({"Targets on PostgreSQL": self.targets()})]
         return sections
 
     def facts(self, part: str) -> str:
@@ -198,7 +201,7 @@ class Report:
     def targets(self) -> Table:
         """Return the targets on PostgreSQL; those that were missed are bold."""
         rows: dict[tuple[str, str], dict[str, str]] = {}
-        drivers = [one for one in self.drivers if DRIVERS[one].backend == "postgresql"]
+        drivers = self._on_postgresql
         for driver in drivers:
             for name, asked, measured, reached in self.targets_of(driver):
                 cells = rows.setdefault((name, asked), {})
@@ -215,8 +218,7 @@ class Report:
         """Return a line for each target that was missed."""
         return [
             f"- {one.name}, {driver}: {one.measured} instead of {one.asked}"
-            for driver in self.drivers
-            if DRIVERS[driver].backend == "postgresql"
+            for driver in self._on_postgresql
             for one in self.targets_of(driver)
             if not one.reached
         ]
