@@ -342,15 +342,19 @@ class Stage:
             await self._prime(service)
         found: dict[tuple[str, str, str, int], Series] = {}
         for number in range(1, plan.rounds + 1):
-            for route, clients, layers in plan.windows(number):
+            windows = list(plan.windows(number))
+            needed = {layer for *_, layers in windows for layer in layers}
+            for key in [key for key in services if key[1] not in needed]:
+                services.pop(key).stop()
+            for route, clients, layers in windows:
                 for (driver, layer), service in services.items():
-                    key = (driver, layer, route, clients)
-                    series = found.get(key)
+                    names = (driver, layer, route, clients)
+                    series = found.get(names)
                     if layer not in layers or (series and series.fails):
                         continue
                     seconds = plan.length(clients)
                     sample = await window(service, route, clients, seconds=seconds)
-                    series = found.setdefault(key, Series(*key))
+                    series = found.setdefault(names, Series(*names))
                     series.add(sample)
                     progress(f"{number}/{plan.rounds} {series.latest()}")
                     if sample.errors["none"]:  # It may be stuck for a long time.
