@@ -58,7 +58,8 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         "",
         "`copier copy` asks these questions, in this order. To change an answer later,",
         "see [Update a service](../update.md#change-an-answer). For each answer other",
-        "than the default, this page shows the difference between two rendered services.",
+        "than the default, this page shows the difference between two rendered",
+        "services.",
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
     )
