@@ -53,6 +53,8 @@ MANY = 64
 CROWD = 300
 """A number of clients that overloads a service."""
 SOME = 32
+VARIED = ("read", "write")
+"""The routes that are measured with various numbers of clients."""
 MAX_CONNECTIONS = "--max_connections=800"
 """An option of both servers, needed because all services keep their pools open."""
 WARM_UP = 0.2
@@ -93,7 +95,7 @@ class Plan:
     def windows(self, number: int) -> Iterator[tuple[str, int, Sequence[str]]]:
         """Yield the routes, numbers of clients and layers in round ``number``."""
         for route in self.routes:
-            varies = route in {"read", "write"}
+            varies = route in VARIED
             for clients in self.clients if varies else (self.many,):
                 layers = self.layers
                 rounds = self.crowd_rounds if clients >= CROWD else self.other_rounds
@@ -320,7 +322,7 @@ class Stage:
                 if sample.answers:
                     trips = sample.used.trips / sample.answers
                     footprint.trips[route] = round(trips, 1)
-            for route in {"read", "write"}.intersection(self._plan.routes):
+            for route in [one for one in self._plan.routes if one in VARIED]:
                 sample = await window(service, route, MANY, seconds=0.3, proxy=proxy)
                 if sample.answers:
                     new = sample.used.connections / sample.answers * 1000

@@ -107,9 +107,9 @@ class Report:
             lines = [*map(self.facts, backends), *titled(tables)]
             sections["figures"] = ["", *lines]
         if self._on_postgresql:
+            sections["results"] = [*titled({"Targets on PostgreSQL": self.targets()})]
             missed = self.missed() or ["All targets were reached."]
             sections["missed"] = ["", *missed]
-            sections["results"] = [*titled({"Targets on PostgreSQL": self.targets()})]
         return sections
 
     def facts(self, part: str) -> str:
@@ -238,11 +238,12 @@ class Report:
         for one in self._results.footprints:
             if (one.driver, one.layer) == (driver, "rendered"):
                 for route, asked in {"read": 1, "write": 3}.items():
-                    trips = one.trips.get(route, 0)
-                    name = f"round trips of a {route}"
-                    yield Target(name, str(asked), f"{trips:.1f}", trips <= asked)
-                new = max(one.connections.values(), default=0)
-                yield Target("new connections, once warm", "0", f"{new:.0f}", new == 0)
+                    if trips := one.trips.get(route):
+                        name = f"round trips of a {route}"
+                        yield Target(name, str(asked), f"{trips:.1f}", trips <= asked)
+                for route, new in one.connections.items():
+                    name = f"new connections in 1000 {route}s, once warm"
+                    yield Target(name, "0", f"{new:.1f}", new == 0)
         errors = sum(
             one.errors
             for one in self._results.series
