@@ -1,61 +1,44 @@
 """Measure rendered services, raw drivers, and the idioms of tutorials.
 
-The full run takes about an hour, the quick one about three minutes, and the long one
-(twenty rounds of reads and writes on PostgreSQL) about seven. ``--save`` keeps the
-results in this folder, and writes their tables to docs/benchmarks.md.
+Without arguments, all parts except the fresh checkout are measured, in about 40
+minutes. Each part prints its tables. ``--save`` keeps the results of each part in this
+folder when it ends, and writes their tables to docs/benchmarks.md.
 """
 
 import argparse
+import os
 import signal
 import sys
+import time
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
-from benchmarks.growth import growth, setup, soak
-from benchmarks.measure import Plan, Results, measure
-from benchmarks.profile import profile
-from benchmarks.report import (
-    Report,
-    Table,
-    described,
-    save_results,
-    save_tables,
-    titled,
-)
-from benchmarks.service import BASELINE, DRIVERS, LAYERS
+from benchmarks.fresh_checkout import checkout
+from benchmarks.growth import growth, memory
+from benchmarks.load import ROUTES
+from benchmarks.measure import CROWD, MANY, Plan, Results, Table, facts, measure
+from benchmarks.report import Report, save
+from benchmarks.service import DRIVERS, LAYERS, OTHERS
 
-FULL = Plan(
-    drivers=[*DRIVERS],
-    idioms=("explicit", "pre-ping"),
-    changes=[name for name, layer in LAYERS.items() if layer.rendered][1:],
-    clients=(1, 16, 64, 300),
-    two_workers=True,
-    # Many short rounds, because the speed of the machine changes within seconds.
-    rounds=10,
-    seconds=0.4,
-    warm_up=0.2,
-    crowd_seconds=10.0,
-)
-QUICK = Plan(
-    drivers=("asyncpg", "psycopg", "psycopg-sync"),
-    routes=("read", "write"),
-    clients=(64, 300),
-    rounds=2,
-    seconds=0.6,
-)
-LONG = Plan(
-    drivers=("asyncpg", "psycopg"),
-    routes=("read", "write"),
-    rounds=20,
-    seconds=0.8,
-)
-LONG_SYNC = replace(
-    LONG,
-    drivers=("psycopg-sync",),
-    # The tutorials' sync layer answers hardly any request of 64 clients.
-    layers=("rendered", BASELINE),
-)
-KINDS = ["speed", "profile", "growth", "setup"]
+CLIENTS = (1, 16, MANY, CROWD)
+PLANS = {
+    "postgresql": Plan(
+        ("asyncpg", "psycopg", "psycopg-sync"),
+        others=OTHERS,
+        clients=CLIENTS,
+        rounds=20,
+    ),
+    "mysql": Plan(("asyncmy", "aiomysql", "pymysql"), clients=CLIENTS, rounds=4),
+    "sqlite": Plan(("aiosqlite", "pysqlite"), clients=CLIENTS, rounds=4),
+}
+QUICK: dict[str, Any] = {
+    "others": (),
+    "routes": ("read", "write"),
+    "clients": (MANY, CROWD),
+    "rounds": 2,
+    "crowd_seconds": 3.0,
+}
+PARTS = [*PLANS, "growth", "memory", "checkout"]
 PLAN = ("drivers", "layers", "routes", "clients", "rounds", "seconds")
 
 
@@ -73,98 +56,76 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a short run, PostgreSQL only"
-    )
-    parser.add_argument(
-        "--long", action="store_true", help="20 rounds, reads and writes on PostgreSQL"
-    )
-    plan = parser.add_argument_group("changes to the plan")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--save", action="store_true", help="save all, write the docs")
+    parser.add_argument("--requests", type=int, default=100_000, help="of memory")
+    plan = parser.add_argument_group("changes to the plan of the databases")
+    plan.add_argument("--quick", action="store_true", help="only what matters most")
     plan.add_argument("--drivers", type=names, help=", ".join(DRIVERS))
     plan.add_argument("--layers", type=names, help=", ".join(LAYERS))
-    plan.add_argument("--routes", type=names, help="read, write, page, auth")
+    plan.add_argument("--routes", type=names, help=", ".join(ROUTES))
     plan.add_argument("--clients", type=numbers)
     plan.add_argument("--rounds", type=int)
     plan.add_argument("--seconds", type=float, help="the length of a window")
-    other = parser.add_argument_group("single measurements instead of all")
-    other.add_argument("--speed", action="store_true", help="speed and CPU time")
-    other.add_argument("--profile", action="store_true", help="CPU time by library")
-    other.add_argument("--growth", action="store_true", help="renders and updates")
-    other.add_argument(
-        "--setup", action="store_true", help="time to the first run of the tests"
-    )
-    other.add_argument(
-        "--soak", type=int, metavar="REQUESTS", help="memory of a worker"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", type=Path, help="write the results to this file")
-    output.add_argument("--show", type=Path, help="only show the results in this file")
-    output.add_argument("--save", action="store_true", help="save all, write the docs")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    unknown = {*options.parts} - {*PARTS}
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    if options.save and (options.quick or any(getattr(options, name) for name in PLAN)):
+        parser.error("only parts that are measured as planned can be saved")
+    return options
+
+
+def plan_of(part: str, options: argparse.Namespace) -> Plan:
+    """Return the plan for a database, with the changes that the options ask for."""
+    changes = {name: value for name in PLAN if (value := getattr(options, name))}
+    if options.drivers:
+        changes["drivers"] = [
+            name for name in options.drivers if DRIVERS[name].backend == part
+        ]
+    if options.layers:
+        changes["others"] = ()
+    return replace(PLANS[part], **(QUICK if options.quick else {}) | changes)
+
+
+def tables(part: str, requests: int) -> dict[str, Table]:
+    """Measure a part that is not a database."""
+    match part:
+        case "growth":
+            return growth()
+        case "memory":
+            return {"Memory": memory(requests)}
+    return {"Fresh checkout to passing tests": checkout()}
+
+
+def run(part: str, options: argparse.Namespace) -> Results:
+    """Measure a part."""
+    begun, load = time.monotonic(), os.getloadavg()[0]
+    more: dict[str, object] = {}
+    if part in PLANS:
+        plan = plan_of(part, options)
+        results = measure(plan)
+        more["rounds"] = plan.rounds
+    else:
+        results = Results(tables={part: tables(part, options.requests)})
+    more["minutes"] = round((time.monotonic() - begun) / 60)
+    more["load before and after"] = f"{load:.1f}, {os.getloadavg()[0]:.1f}"
+    results.facts[part] = facts() | more
+    return results
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    if options.show:
-        show(Results.load(options.show), options)
-        return
-    if options.long:
-        rounds = options.rounds or LONG.rounds
-        title = f"Reads and writes on PostgreSQL, {rounds} rounds"
-        show_tables({title: long(rounds)}, options)
-        return
-    wanted = [name for name in KINDS if getattr(options, name)]
-    if options.soak:
-        drivers = options.drivers or ["asyncpg", "psycopg-sync"]
-        show_tables({"A long life": [*soak(drivers, options.soak)]}, options)
-    elif not wanted:
-        wanted = ["speed"] if options.quick else KINDS
-    if "speed" in wanted:
-        given = {
-            name: getattr(options, name) for name in PLAN if getattr(options, name)
-        }
-        if "layers" in given:
-            given |= {"idioms": (), "changes": ()}
-        plan = replace(QUICK if options.quick else FULL, **given)
-        measure(plan, lambda results: show(results, options))
-    if "profile" in wanted:
-        for name in options.drivers or ["asyncpg", "psycopg", "psycopg-sync"]:
-            title = f"Where the time of a read goes, {name}"
-            show_tables({title: profile(name)}, options)
-    if "growth" in wanted:
-        show_tables(growth(), options)
-    if "setup" in wanted:
-        show_tables({"Fresh checkout to passing tests": setup()}, options)
-
-
-def long(rounds: int) -> Table:
-    """Measure reads and writes on PostgreSQL, for a table of its own."""
-    found = Results()
-
-    def add(results: Results) -> None:
-        found.machine |= results.machine
-        found.series += results.series
-
-    for plan in (LONG, LONG_SYNC):
-        measure(replace(plan, rounds=rounds), add)
-    print(*described(found.machine), sep="\n")
-    return Report(found).speed()
-
-
-def show(results: Results, options: argparse.Namespace) -> None:
-    """Print the results, and save them if requested."""
-    if options.json:
-        results.save(options.json)
-    print("\n".join(Report(results).lines()), flush=True)
-    if options.save:
-        save_results(results)
-
-
-def show_tables(tables: dict[str, Table], options: argparse.Namespace) -> None:
-    """Print tables, and save them if requested."""
-    print("\n".join(titled(tables)), flush=True)
-    if options.save:
-        save_tables(tables)
+    if options.drivers:
+        parts = list(dict.fromkeys(DRIVERS[name].backend for name in options.drivers))
+    else:
+        parts = options.parts or (["postgresql"] if options.quick else PARTS[:-1])
+    for part in parts:
+        results = run(part, options)
+        for lines in Report(results).sections().values():
+            print(*lines, sep="\n", flush=True)
+        if options.save:
+            save(results)
 
 
 if __name__ == "__main__":

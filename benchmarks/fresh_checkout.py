@@ -1,7 +1,5 @@
 """Time a fresh checkout to passing tests, beside the services of other generators.
 
-python -m benchmarks.fresh_checkout [ROUNDS]
-
 The others need Python 3.12 or later. All services are installed and tested in turn,
 with uv's cache warm. A last run of each, not timed, counts the tests and the coverage.
 """
@@ -19,11 +17,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.measure import Table, progress
 from support.processes import COPIER, clean_environment, run, uv
 from support.servers import PASSWORD, USER, PostgresServer, postgres_binaries
 from support.template import copy_template
 
 IGNORED = shutil.ignore_patterns(".venv", "__pycache__")
+ROUNDS = 5
 STEPS = (["sync"], ["run", "pytest"])  # of uv
 COVERAGE = "[run]\nbranch = true\nconcurrency = greenlet, thread\nsource = {}\n"
 S3RIUS = (
@@ -65,8 +65,14 @@ class Project:
         )
         return folder / "service"
 
-    def measure(self, rendered: Path, environment: Mapping[str, str]) -> None:
-        """Time the way from a checkout of it to passing tests."""
+    @property
+    def name(self) -> str:
+        return self.package.replace("==", " ") or "this template"
+
+    def measure(
+        self, rendered: Path, environment: Mapping[str, str]
+    ) -> tuple[float, float]:
+        """Return the wall and CPU time from a checkout of it to passing tests."""
         with tempfile.TemporaryDirectory() as folder:
             checkout = Path(folder) / "service"
             shutil.copytree(rendered, checkout, ignore=IGNORED)
@@ -77,7 +83,7 @@ class Project:
             wall, now = time.perf_counter() - begun, os.times()
         user, system = now.children_user, now.children_system
         cpu = user + system - used.children_user - used.children_system
-        self.times.append((wall, cpu))
+        return wall, cpu
 
     def coverage(self, folder: Path, environment: Mapping[str, str]) -> list[str]:
         """Return the number of tests, and the coverage of lines and branches."""
@@ -100,8 +106,8 @@ PROJECTS = (
 )
 
 
-def main(rounds: int) -> None:
-    """Measure, and print the table; a ratio compares ours and theirs round by round."""
+def checkout() -> Table:
+    """Measure; a ratio compares ours and theirs round by round."""
     common = clean_environment() | {"UV_PYTHON": sys.executable}
     with ExitStack() as exits:
         server = exits.enter_context(PostgresServer(postgres_binaries()))
@@ -120,29 +126,37 @@ def main(rounds: int) -> None:
             project.render(folder / "template", folder / str(number), common)
             for number, project in enumerate(PROJECTS)
         ]
-        for _ in range(rounds + 1):  # the first one warms uv's cache
+        for number in range(ROUNDS + 1):  # the first one warms uv's cache
             for project, service in zip(PROJECTS, rendered, strict=True):
-                project.measure(service, environments[project.database])
-                print(project.package, project.times[-1], file=sys.stderr)
-        print("| Generator | Database | Tests | Coverage | Wall | CPU | Ratio of CPU |")
-        print("|---|---|---|---|---|---|---|")
+                wall, cpu = project.measure(service, environments[project.database])
+                progress(f"{number}/{ROUNDS} {project.name}: {wall:.1f} s, {cpu:.1f} s")
+                if number:
+                    project.times.append((wall, cpu))
+        table = [
+            [
+                "generator",
+                "database",
+                "tests",
+                "coverage",
+                "wall",
+                "CPU",
+                "ratio of CPU",
+            ]
+        ]
         for project, service in zip(PROJECTS, rendered, strict=True):
             if not project.package:
                 ours = project  # those that follow have the same database
-            walls, cpus = zip(*project.times[1:], strict=True)
+            walls, cpus = zip(*project.times, strict=True)
             ratios = [
                 a[1] / b[1] for a, b in zip(ours.times, project.times, strict=True)
             ]
-            cells = [
-                project.package or "this template",
-                project.database,
-                *project.coverage(service, environments[project.database]),
-                f"{statistics.median(walls):.1f} s",
-                f"{statistics.median(cpus):.1f} s",
-                f"{statistics.median(ratios[1:]):.2f}",
-            ]
-            print("|", " | ".join(cells), "|")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+            table.append(
+                [
+                    *(project.name, project.database),
+                    *project.coverage(service, environments[project.database]),
+                    f"{statistics.median(walls):.1f} s",
+                    f"{statistics.median(cpus):.1f} s",
+                    f"{statistics.median(ratios):.2f}",
+                ]
+            )
+    return table

@@ -31,7 +31,7 @@ SOME = 10_000
 USERS = 1_000_000
 ROUNDS = 30
 
-NAIVE_IMPORT = """
+IMPORTS = """
 import asyncio
 import csv
 import sys
@@ -41,7 +41,8 @@ from sqlalchemy import select
 from shop.db import transaction
 from shop.main import app
 from shop.users.models import User
-
+"""
+NAIVE_IMPORT = """
 
 async def main(file: str) -> None:
     async with transaction() as session:
@@ -59,16 +60,6 @@ FIND = """user = await session.scalar(select(User).filter_by(email=row["email"])
             else:
                 session.add(User(**row))"""
 NAIVE_EXPORT = """
-import asyncio
-import csv
-import sys
-
-from sqlalchemy import select
-
-from shop.db import transaction
-from shop.main import app
-from shop.users.models import User
-
 
 async def main() -> None:
     writer = csv.writer(sys.stdout)
@@ -100,8 +91,8 @@ def imports_and_exports(reader: Reader, url: str) -> Iterator[str]:
         return measure(command, reader.folder, reader.environment)
 
     for name, work in {"add": ADD, "flush": FLUSH, "find": FIND}.items():
-        (scripts / f"{name}.py").write_text(NAIVE_IMPORT.format(work=work))
-    (scripts / "export_objects.py").write_text(NAIVE_EXPORT)
+        (scripts / f"{name}.py").write_text(IMPORTS + NAIVE_IMPORT.format(work=work))
+    (scripts / "export_objects.py").write_text(IMPORTS + NAIVE_EXPORT)
     execute(url, "TRUNCATE users CASCADE")
     _, least = script("import_users", "few.csv")
     yield "| Script | Rows | Time | Memory |"

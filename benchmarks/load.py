@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 CONTENT_LENGTH = b"content-length: "
+ANSWER_TIMEOUT = 5.0
+"""The seconds to wait for the last responses after a window."""
 
 
 class Reading(NamedTuple):
@@ -135,13 +137,9 @@ class Load:
         *,
         warm_up: float,
         seconds: float,
-        answer_timeout: float,
         read: Callable[[], Reading],
     ) -> Sample:
-        """Load the service at ``port`` for ``warm_up`` and then ``seconds``.
-
-        The clients wait up to ``answer_timeout`` seconds for their last responses.
-        """
+        """Load the service at ``port`` for ``warm_up`` and then ``seconds``."""
         loop = asyncio.get_running_loop()
         for _ in range(clients):
             _, client = await loop.create_connection(
@@ -156,13 +154,11 @@ class Load:
         after = read()
         self.sample.seconds = self._end - self._begin
         self.sample.used = after.since(before)
-        waiting = any(client.waiting for client in self._clients)
-        if waiting:
+        if any(client.waiting for client in self._clients):
+            # A service that has not answered at all gets only one second.
+            timeout = ANSWER_TIMEOUT if self.sample.answers else 1
             try:
-                # A service that has not answered at all gets only one second.
-                async with asyncio.timeout(
-                    answer_timeout if self.sample.answers else 1
-                ):
+                async with asyncio.timeout(timeout):
                     await self._drained.wait()
             except TimeoutError:
                 self._give_up()
@@ -185,32 +181,27 @@ POSTS = 2000
 _numbers = itertools.count(time.time_ns() // 1_000_000_000 * 1_000_000)
 
 
-def requests(route: str) -> Iterator[bytes]:
-    """Yield requests to one of ``ROUTES``, endlessly."""
+ROUTES = ("read", "write", "page", "auth")
+
+
+def requests(route: str, prefix: str = "/bench") -> Iterator[bytes]:
+    """Yield requests to one of ``ROUTES``, below ``prefix``, endlessly."""
     for number in itertools.count():
         user = number * 7 % USERS + 1
         post = number * 7 % (POSTS - 20) + 1
         match route:
             case "read":
-                yield get(f"/bench/users/{user}")
-            case "page":
-                yield get(f"/bench/posts?after={post}")
+                yield get(f"{prefix}/users/{user}")
             case "write":
-                yield add_user("/bench/users")
+                yield add_user(f"{prefix}/users")
+            case "page":
+                yield get(f"{prefix}/posts?after={post}")
             case "auth" if number % 5 == 0:
-                yield add_user("/bench/auth/users", f"X-User: {user}\r\n")
+                yield add_user(f"{prefix}/auth/users", f"X-User: {user}\r\n")
             case "auth":
-                yield get(f"/bench/auth/posts/{post}", f"X-User: {user}\r\n")
+                yield get(f"{prefix}/auth/posts/{post}", f"X-User: {user}\r\n")
             case _:
                 raise ValueError(route)
-
-
-ROUTES = {
-    "read": "one row by its key",
-    "page": "twenty rows with their relation",
-    "write": "one row inserted and committed",
-    "auth": "a dependency and the endpoint query; one of five writes",
-}
 
 
 def get(path: str, headers: str = "") -> bytes:

@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -18,18 +19,24 @@ from typing import Any, Self
 import uvloop
 from sqlalchemy import make_url
 
-from benchmarks.load import Load, Reading, Sample, requests
+from benchmarks.load import ROUTES, Load, Reading, Sample, requests
 from benchmarks.service import (
     BASELINE,
     CORES,
     DRIVERS,
+    LAYERS,
+    MAIN,
     Driver,
     Service,
+    environment_of,
+    module_of,
+    place_of,
     prepare,
     render,
     url_for,
 )
 from support.databases import create_database
+from support.processes import git
 from support.proxy import Proxy
 from support.servers import (
     MariaDBServer,
@@ -39,61 +46,73 @@ from support.servers import (
     postgres_binaries,
     roomy_dir,
 )
+from support.template import ROOT
 
-MAIN = ("rendered", BASELINE, "tutorial")
-"""The layers that are measured with all drivers and numbers of clients."""
-ANSWER_TIMEOUT = 5.0
-"""The seconds to wait for responses after a window."""
 MANY = 64
 """The number of clients that keeps a service busy."""
 CROWD = 300
 """A number of clients that overloads a service."""
 SOME = 32
+VARIED = ("read", "write")
+"""The routes that are measured with various numbers of clients."""
 MAX_CONNECTIONS = "--max_connections=800"
 """An option of both servers, needed because all services keep their pools open."""
+WARM_UP = 0.2
+"""Seconds of load before each window."""
+STARTED = time.monotonic()
+
+Table = list[list[str]]
+"""Rows, of which the first is the header."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The services and routes to measure, and the lengths of the measurements."""
+    """What to measure on a backend, and for how long."""
 
     drivers: Sequence[str]
     layers: Sequence[str] = MAIN
-    """The layers that are measured with every driver."""
-    idioms: Sequence[str] = ()
-    """Further layers, measured with async drivers and ``MANY`` clients."""
-    changes: Sequence[str] = ()
-    """Changes to the rendered layer, measured in the same way with PostgreSQL."""
-    routes: Sequence[str] = ("read", "write", "page", "auth")
+    others: Sequence[str] = ()
+    """Further layers, for reads and writes with asyncpg and psycopg."""
+    routes: Sequence[str] = ROUTES
     clients: Sequence[int] = (MANY,)
-    """The numbers of clients for reads and writes; other routes use only one number."""
-    two_workers: bool = False
+    """The numbers of clients for reads and writes; the other routes use ``many``."""
     rounds: int = 2
-    seconds: float = 1.0
-    """The length of a window."""
-    crowd_seconds: float = 3.0
-    """The length with ``CROWD`` clients, some of which may wait for a long time."""
+    """The number of rounds of reads and writes by ``many`` clients."""
+    other_rounds: int = 4
+    """The maximum number of rounds of everything else."""
     crowd_rounds: int = 2
     """The maximum number of rounds with ``CROWD`` clients."""
-    warm_up: float = 0.3
-    """Seconds of load before each window."""
+    seconds: float = 0.5
+    """The length of a window."""
+    crowd_seconds: float = 5.0
+    """The length with ``CROWD`` clients, some of which may wait for a long time."""
 
-    def windows(self, number: int) -> Iterator[tuple[str, int]]:
-        """Yield the routes and their numbers of clients in round ``number``."""
-        middle = MANY if MANY in self.clients else self.clients[0]
+    @property
+    def many(self) -> int:
+        """The number of clients that all services are measured with."""
+        return MANY if MANY in self.clients else self.clients[0]
+
+    def windows(self, number: int) -> Iterator[tuple[str, int, Sequence[str]]]:
+        """Yield the routes, numbers of clients and layers in round ``number``."""
         for route in self.routes:
-            for clients in self.clients if route in {"read", "write"} else (middle,):
-                if clients < CROWD or number <= self.crowd_rounds:
-                    yield route, clients
+            varies = route in VARIED
+            for clients in self.clients if varies else (self.many,):
+                layers = self.layers
+                rounds = self.crowd_rounds if clients >= CROWD else self.other_rounds
+                if varies and clients == self.many:
+                    layers = [*layers, *self.others] if number <= rounds else layers
+                    rounds = self.rounds
+                if number <= rounds:
+                    yield route, clients, layers
 
     def length(self, clients: int) -> float:
         """Return the length of a window in seconds."""
         return self.crowd_seconds if clients >= CROWD else self.seconds
 
-    def wants(self, service: Service, route: str, clients: int) -> bool:
-        """Return whether a service is measured in this window."""
-        simple = route in {"read", "write"} and clients == MANY
-        return simple or (service.workers == 1 and service.layer in self.layers)
+    def layers_of(self, driver: Driver) -> list[str]:
+        """Return all layers that are measured with a driver."""
+        others = self.others if driver.name in {"asyncpg", "psycopg"} else ()
+        return [*self.layers, *others]
 
 
 @dataclass
@@ -102,42 +121,34 @@ class Series:
 
     driver: str
     layer: str
-    workers: int
     route: str
     clients: int
     throughput: list[float] = field(default_factory=list)
     """Requests per second."""
     cpu: list[float] = field(default_factory=list)
     """Microseconds of the service's CPU time for a request."""
-    busy: list[float] = field(default_factory=list)
-    """Seconds of CPU time per second and worker."""
-    p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
     """The 99th percentile in milliseconds."""
     answers: int = 0
     errors: int = 0
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """The names that identify the series."""
-        return self.driver, self.layer, self.route, self.clients, self.workers
-
     def add(self, sample: Sample) -> None:
         """Add the results of a window."""
-        cpu = sample.used.cpu
         self.throughput.append(round(sample.answers / sample.seconds, 1))
-        self.cpu.append(round(cpu / max(sample.answers, 1) * 1e6, 1))
-        self.busy.append(round(cpu / sample.seconds / self.workers, 2))
-        self.p50.append(round(sample.latency(0.5) * 1e3, 2))
+        self.cpu.append(round(sample.used.cpu / max(sample.answers, 1) * 1e6, 1))
         self.p99.append(round(sample.latency(0.99) * 1e3, 2))
         self.answers += sample.answers
         self.errors += sample.errors.total()
 
+    @property
+    def fails(self) -> bool:
+        """Whether hardly any request was answered."""
+        return self.answers <= 10 * len(self.cpu)
+
     def latest(self) -> str:
         """Return a line about the last window."""
-        workers = " on two workers" if self.workers > 1 else ""
         return (
-            f"{self.driver} {self.layer}{workers}, {self.route}, {self.clients}:"
+            f"{self.driver} {self.layer}, {self.route}, {self.clients}:"
             f" {self.throughput[-1]:.0f}/s, {self.cpu[-1]:.0f} µs CPU,"
             f" p99 {self.p99[-1]:.0f} ms, {self.errors} errors"
         )
@@ -149,42 +160,45 @@ class Footprint:
 
     driver: str
     layer: str
-    start: list[float] = field(default_factory=list)
+    start: float
     """The seconds from the start to the first response from the database."""
-    memory: list[float] = field(default_factory=list)
-    """Megabytes (RSS) of a worker after load."""
+    memory: float = 0.0
+    """Megabytes (RSS) after load."""
     trips: dict[str, float] = field(default_factory=dict)
     """Round trips to the database per request, by route; a file has none."""
-    connections: dict[str, list[float]] = field(default_factory=dict)
-    """New connections per thousand requests of ``MANY`` clients, after the warm-up."""
+    connections: dict[str, float] = field(default_factory=dict)
+    """New connections per thousand reads and writes of ``MANY`` clients, once warm."""
 
 
 @dataclass
 class Results:
-    """All results of a run."""
+    """The results of the parts of a run."""
 
-    machine: dict[str, dict[str, object]] = field(default_factory=dict)
-    """The machine and its load, by backend."""
+    facts: dict[str, dict[str, object]] = field(default_factory=dict)
+    """The versions and the machine, by part."""
     series: list[Series] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+    tables: dict[str, dict[str, Table]] = field(default_factory=dict)
+    """The results of the other parts than backends, by part and title."""
 
     def merge(self, other: "Results") -> None:
-        """Replace the results of the backends in ``other`` with those of ``other``.
+        """Replace the results of the parts in ``other`` with those of ``other``.
 
-        Ratios are only valid between measurements of the same run.
+        Ratios are only valid between measurements of the same part.
         """
 
         def is_kept(one: Series | Footprint) -> bool:
-            return DRIVERS[one.driver].backend not in other.machine
+            return DRIVERS[one.driver].backend not in other.facts
 
         def place(one: Series | Footprint) -> int:
             return [*DRIVERS].index(one.driver)
 
-        self.machine |= other.machine
+        self.facts |= other.facts
         self.series = [*filter(is_kept, self.series), *other.series]
         self.series.sort(key=place)
         self.footprints = [*filter(is_kept, self.footprints), *other.footprints]
         self.footprints.sort(key=place)
+        self.tables |= other.tables
 
     def save(self, file: Path) -> None:
         """Write the results as JSON."""
@@ -192,31 +206,22 @@ class Results:
 
     @classmethod
     def load(cls, file: Path) -> "Results":
-        """Read saved results."""
+        """Read saved results; there are none if the file does not exist."""
+        if not file.exists():
+            return cls()
         data: dict[str, Any] = json.loads(file.read_text())
         return cls(
-            data["machine"],
+            data["facts"],
             [Series(**one) for one in data["series"]],
             [Footprint(**one) for one in data["footprints"]],
+            data["tables"],
         )
-
-    def find(
-        self, driver: str, layer: str, route: str, clients: int, workers: int = 1
-    ) -> Series | None:
-        """Return the series with these names, or None."""
-        key = (driver, layer, route, clients, workers)
-        return next((one for one in self.series if one.key == key), None)
-
-    def footprint(self, driver: str, layer: str) -> Footprint | None:
-        """Return the footprint of a service, or None."""
-        for one in self.footprints:
-            if (one.driver, one.layer) == (driver, layer):
-                return one
-        return None
 
 
 def progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """Print a line with the minutes since the start of the run."""
+    minutes = (time.monotonic() - STARTED) / 60
+    print(f"{minutes:4.1f} min: {line}", file=sys.stderr, flush=True)
 
 
 class Postgres(PostgresServer):
@@ -230,45 +235,36 @@ class MariaDB(MariaDBServer):
 
 
 class Stage:
-    """The part of a run on one backend, in ``folder``; ``exits`` ends it."""
+    """The services and the database of a plan, in ``folder``; ``exits`` ends them."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        backend: str,
-        folder: Path,
-        results: Results,
-        exits: ExitStack,
-    ) -> None:
+    def __init__(self, plan: Plan, folder: Path, exits: ExitStack) -> None:
         self._plan = plan
-        self._backend = backend
-        self._results = results
         self._exits = exits
-        self._drivers = [
-            DRIVERS[name] for name in plan.drivers if DRIVERS[name].backend == backend
-        ]
+        self._drivers = [DRIVERS[name] for name in plan.drivers]
         self._projects = {
             driver.name: render(driver, folder) for driver in self._drivers
         }
-        self._url = make_url(self._database(folder))
         first = self._drivers[0]
+        self._is_file = first.backend == "sqlite"
+        self._url = make_url(self._database(first.backend, folder))
         prepare(self._projects[first.name], url_for(first, self._url))
 
     @classmethod
     @contextmanager
-    def open(cls, plan: Plan, backend: str, results: Results) -> Iterator[Self]:
-        """Open the stage in a temporary folder."""
+    def open(cls, plan: Plan) -> Iterator[Self]:
+        """Open the stage in a temporary folder, with the servers on the first core."""
+        os.sched_setaffinity(0, CORES[:1])  # Processes inherit it.
         with ExitStack() as exits:
+            exits.callback(os.sched_setaffinity, 0, CORES)
             directory = tempfile.TemporaryDirectory(prefix="bench-", dir=roomy_dir())
-            folder = Path(exits.enter_context(directory))
-            yield cls(plan, backend, folder, results, exits)
+            yield cls(plan, Path(exits.enter_context(directory)), exits)
 
-    def _database(self, folder: Path) -> str:
+    def _database(self, backend: str, folder: Path) -> str:
         """Create an empty database and return its URL."""
-        if self._backend == "sqlite":
+        if self._is_file:
             return f"sqlite:///{folder / 'bench.db'}"
         server: Server
-        if self._backend == "postgresql":
+        if backend == "postgresql":
             server = Postgres(postgres_binaries())
         else:
             server = MariaDB(mariadb_binary())
@@ -276,137 +272,103 @@ class Stage:
         return create_database(server.url(), "bench")
 
     def service(
-        self,
-        driver: Driver,
-        layer: str,
-        *,
-        workers: int = 1,
-        port: int | None = None,
-        app: str = "",
+        self, driver: Driver, layer: str, *, port: int | None = None, app: str = ""
     ) -> Service:
         """Return a service without starting it; ``port`` is that of a proxy."""
         url = url_for(driver, self._url)
         if port:
             url = url.set(port=port)
-        if self._backend == "sqlite":  # The journal mode is stored in the file.
-            file = f"{url.database}-{driver.name}-{layer}-{workers}"
+        if self._is_file:  # The journal mode is stored in the file.
+            file = f"{url.database}-{driver.name}-{layer}"
             shutil.copy(str(url.database), file)
             url = url.set(database=file)
+        module = "benchmarks.apps.baseline" if layer == BASELINE else module_of(layer)
+        environment = {
+            **environment_of(url),
+            **LAYERS[layer].environment,
+            "BASELINE": driver.name,
+            "BASELINE_DATABASE": json.dumps(place_of(url)),
+        }
         project = self._projects[driver.name]
-        service = Service(project, driver, layer, url, workers=workers, app=app)
+        service = Service(project, f"{app or module}:app", environment, "/bench")
         self._exits.callback(service.stop)
         return service
 
-    def _layers(self, driver: Driver) -> list[str]:
-        """Return all layers that are measured with a driver."""
-        plan = self._plan
-        layers = [*plan.layers]
-        if driver.mode == "async":
-            # A file needs no ping.
-            layers += [
-                layer
-                for layer in plan.idioms
-                if (layer, self._backend) != ("pre-ping", "sqlite")
-            ]
-        if driver.name in {"asyncpg", "psycopg"}:
-            layers += plan.changes
-        return layers
-
-    def _services(self) -> Iterator[Service]:
-        plan = self._plan
+    async def footprints(self) -> list[Footprint]:
+        """Measure the footprint of each service."""
+        found = []
         for driver in self._drivers:
-            for layer in self._layers(driver):
-                yield self.service(driver, layer)
-            if plan.two_workers and MANY in plan.clients:
-                for layer in plan.layers:
-                    yield self.service(driver, layer, workers=2)
-
-    async def footprints(self) -> None:
-        """Measure the footprints; each service is restarted in each round."""
-        found = {
-            (driver.name, layer): Footprint(driver.name, layer)
-            for driver in self._drivers
-            for layer in self._layers(driver)
-        }
-        self._results.footprints += found.values()
-        server_port = self._url.port
-        for number in range(1, min(self._plan.rounds, 2) + 1):
-            for driver in self._drivers:
-                # Round trips never differ, so one round suffices.
-                for layer in self._layers(driver) if number == 1 else self._plan.layers:
-                    progress(f"{driver.name} {layer}: footprint, round {number}")
-                    footprint = found[driver.name, layer]
-                    if server_port is None:
-                        await self._footprint(footprint, driver, None)
-                        continue
-                    async with Proxy([server_port]) as proxy:
-                        await self._footprint(footprint, driver, proxy)
+            for layer in self._plan.layers_of(driver):
+                progress(f"{driver.name} {layer}: footprint")
+                if self._is_file:
+                    found.append(await self._footprint(driver, layer, None))
+                    continue
+                assert self._url.port
+                async with Proxy([self._url.port]) as proxy:
+                    found.append(await self._footprint(driver, layer, proxy))
+        return found
 
     async def _footprint(
-        self, footprint: Footprint, driver: Driver, proxy: Proxy | None
-    ) -> None:
-        service = self.service(
-            driver, footprint.layer, port=proxy.port if proxy else None
-        )
+        self, driver: Driver, layer: str, proxy: Proxy | None
+    ) -> Footprint:
+        service = self.service(driver, layer, port=proxy.port if proxy else None)
         # The proxy must run in the meantime.
-        footprint.start.append(round(await asyncio.to_thread(service.start), 2))
+        start = await asyncio.to_thread(service.start)
+        footprint = Footprint(driver.name, layer, round(start, 2))
         await self._prime(service)
-        for route in self._plan.routes if proxy else ():
-            for clients in (1, MANY):
-                sample = await window(
-                    service, route, clients, seconds=0.4, warm_up=0.3, proxy=proxy
-                )
-                if clients == 1:
-                    trips = sample.used.trips / max(sample.answers, 1)
+        if proxy:
+            for route in self._plan.routes:
+                sample = await window(service, route, 1, seconds=0.3, proxy=proxy)
+                if sample.answers:
+                    trips = sample.used.trips / sample.answers
                     footprint.trips[route] = round(trips, 1)
-                else:
-                    new = sample.used.connections / max(sample.answers, 1) * 1000
-                    footprint.connections.setdefault(route, []).append(round(new, 1))
-        footprint.memory.append(round(service.memory(), 1))
+            for route in [one for one in self._plan.routes if one in VARIED]:
+                sample = await window(service, route, MANY, seconds=0.3, proxy=proxy)
+                if sample.answers:
+                    new = sample.used.connections / sample.answers * 1000
+                    footprint.connections[route] = round(new, 1)
+        footprint.memory = round(service.memory(), 1)
         service.stop()
+        return footprint
 
-    async def rounds(self) -> None:
+    async def rounds(self) -> list[Series]:
         """Measure the speed of every service in every window, round after round."""
         plan = self._plan
-        services = list(self._services())
-        for service in services:
+        services = {
+            (driver.name, layer): self.service(driver, layer)
+            for driver in self._drivers
+            for layer in plan.layers_of(driver)
+        }
+        for service in services.values():
             service.start()
             await self._prime(service)
-        found: dict[tuple[object, ...], Series] = {}
+        found: dict[tuple[str, str, str, int], Series] = {}
         for number in range(1, plan.rounds + 1):
-            for route, clients in plan.windows(number):
-                for service in services:
-                    if not plan.wants(service, route, clients):
+            windows = list(plan.windows(number))
+            needed = {layer for *_, layers in windows for layer in layers}
+            for key in [key for key in services if key[1] not in needed]:
+                services.pop(key).stop()
+            for route, clients, layers in windows:
+                for (driver, layer), service in services.items():
+                    names = (driver, layer, route, clients)
+                    series = found.get(names)
+                    if layer not in layers or (series and series.fails):
                         continue
-                    sample = await window(
-                        service,
-                        route,
-                        clients,
-                        seconds=plan.length(clients),
-                        warm_up=plan.warm_up,
-                    )
-                    key = (service, route, clients)
-                    if key not in found:
-                        found[key] = Series(
-                            service.driver.name,
-                            service.layer,
-                            service.workers,
-                            route,
-                            clients,
-                        )
-                        self._results.series.append(found[key])
-                    series = found[key]
+                    seconds = plan.length(clients)
+                    sample = await window(service, route, clients, seconds=seconds)
+                    series = found.setdefault(names, Series(*names))
                     series.add(sample)
                     progress(f"{number}/{plan.rounds} {series.latest()}")
                     if sample.errors["none"]:  # It may be stuck for a long time.
                         service.stop()
                         service.start()
                         await self._prime(service)
+        return [*found.values()]
 
     async def _prime(self, service: Service) -> None:
         """Warm a service up: it opens connections and fills its caches."""
         for route in self._plan.routes:
-            await window(service, route, SOME, seconds=0.1, warm_up=0.1)
+            await window(service, route, SOME, seconds=0.1)
 
 
 async def window(
@@ -415,7 +377,6 @@ async def window(
     clients: int,
     *,
     seconds: float,
-    warm_up: float,
     proxy: Proxy | None = None,
 ) -> Sample:
     """Measure a service in a window of load."""
@@ -424,41 +385,28 @@ async def window(
         counts = (proxy.trips, proxy.connections) if proxy else ()
         return Reading(service.cpu(), *counts)
 
-    return await Load(requests(route)).run(
-        service.port,
-        clients,
-        warm_up=warm_up,
-        seconds=seconds,
-        answer_timeout=ANSWER_TIMEOUT,
-        read=read,
+    load = Load(requests(route, service.prefix))
+    return await load.run(
+        service.port, clients, warm_up=WARM_UP, seconds=seconds, read=read
     )
 
 
-def measure(plan: Plan, save: Callable[[Results], None]) -> None:
-    """Execute a plan; ``save`` gets the results so far after each backend."""
-    results = Results()
-    os.sched_setaffinity(0, CORES[:1])  # The database servers inherit the core.
-    for backend in dict.fromkeys(DRIVERS[name].backend for name in plan.drivers):
-        started = time.monotonic()
-        load = os.getloadavg()[0]
-        with Stage.open(plan, backend, results) as stage:
-            uvloop.run(stage.footprints())
-            uvloop.run(stage.rounds())
-        results.machine[backend] = {
-            **machine(),
-            "rounds": plan.rounds,
-            "minutes": round((time.monotonic() - started) / 60),
-            "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
-        }
-        save(results)
-    os.sched_setaffinity(0, CORES)
+def measure(plan: Plan) -> Results:
+    """Execute a plan."""
+    with Stage.open(plan) as stage:
+        footprints = uvloop.run(stage.footprints())
+        series = uvloop.run(stage.rounds())
+    return Results(series=series, footprints=footprints)
 
 
-def machine() -> dict[str, object]:
+def facts() -> dict[str, object]:
     """Return the versions and the hardware that the figures depend on."""
-    packages = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
+    project = (ROOT / "pyproject.toml").read_text()
+    packages = ("copier", "fastapi", "starlette", "sqlalchemy", "uvicorn", "httptools")
     return {
         "date": time.strftime("%Y-%m-%d"),
+        "template": tomllib.loads(project)["project"]["version"],
+        "commit": git(ROOT, "rev-parse", "--short", "HEAD").strip(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

@@ -14,17 +14,15 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 
-from benchmarks.load import Load, Reading, add_user, get
-from benchmarks.service import CORES, environment_of, prepare
+from benchmarks.measure import window
+from benchmarks.service import CORES, Service, environment_of, prepare
 from support.databases import create_database
 from support.otlp_receiver import Receiver
-from support.processes import free_port, kill, start
 from support.servers import PostgresServer, postgres_binaries
 from support.template import NOW, copy, make_releases
 
@@ -42,7 +40,8 @@ class Case:
     about: str
     ref: str = NOW
     telemetry: str = "none"
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    access_log: str = "--no-access-log"
     exports: bool = False
 
 
@@ -50,7 +49,11 @@ CASES = [
     Case(f"release {BEFORE}", f"v{BEFORE}"),
     Case("slow statements off", environment=OFF),
     Case("default"),
-    Case("JSON lines, access log on", environment={"LOG_FORMAT": "json"}),
+    Case(
+        "JSON lines, access log on",
+        environment={"LOG_FORMAT": "json"},
+        access_log="--access-log",
+    ),
     Case("telemetry, no endpoint", telemetry="opentelemetry"),
     Case("telemetry, exporting", telemetry="opentelemetry", exports=True),
     Case(
@@ -66,54 +69,6 @@ CASES = [
 ROUTES = ("read", "write")
 
 
-class Running:
-    """A running service, on the last core."""
-
-    def __init__(self, project: Path, case: Case, url: URL, endpoint: str) -> None:
-        self.port = free_port()
-        environment = {**environment_of(url), **(case.environment or {})}
-        if case.exports:
-            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
-        access_log = (
-            "--access-log" if "LOG_FORMAT" in environment else "--no-access-log"
-        )
-        command = [
-            *(sys.executable, "-m", "uvicorn", "service.main:app"),
-            *(f"--port={self.port}", "--http=httptools", access_log),
-        ]
-        log = project / f"{case.about.replace(' ', '-')}.log"
-        self._process = start(command, project, environment, log)
-        process = psutil.Process(self._process.pid)
-        process.cpu_affinity(CORES[-1:])
-        self._processes = [process]
-
-    def cpu(self) -> float:
-        """Return the seconds of CPU time used so far."""
-        times = self._processes[0].cpu_times()
-        return times.user + times.system
-
-    async def measure(self, route: str) -> float:
-        """Return the microseconds of CPU time per request."""
-        paths = {
-            "read": iter(lambda: get("/users/1"), None),
-            "write": iter(lambda: add_user("/users"), None),
-        }
-        sample = await Load(paths[route]).run(
-            self.port,
-            CLIENTS,
-            warm_up=0.2,
-            seconds=SECONDS,
-            answer_timeout=5.0,
-            read=lambda: Reading(self.cpu()),
-        )
-        assert not sample.errors, sample.errors
-        return sample.used.cpu / sample.answers * 1e6
-
-    def stop(self) -> None:
-        """Stop the service."""
-        kill(self._process)
-
-
 def main(rounds: int) -> None:
     """Measure, and print a table for each driver."""
     os.sched_setaffinity(0, CORES[:1])
@@ -125,7 +80,7 @@ def main(rounds: int) -> None:
         for driver, mode in DRIVERS.items():
             database = make_url(create_database(server.url(), f"bench_{driver}"))
             url = database.set(drivername=f"postgresql+{driver}")
-            services = []
+            services: list[Service] = []
             for number, case in enumerate(CASES):
                 project = folder / f"{driver}-{number}"
                 answers = {
@@ -138,8 +93,15 @@ def main(rounds: int) -> None:
                 copy(folder / "template", project, case.ref, answers)
                 if number == 0:
                     prepare(project, url)
-                services.append(Running(project, case, url, receiver.url))
-                exits.callback(services[-1].stop)
+                environment = {**environment_of(url), **case.environment}
+                if case.exports:
+                    environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.url
+                service = Service(
+                    project, "service.main:app", environment, access_log=case.access_log
+                )
+                exits.callback(service.stop)
+                service.start()
+                services.append(service)
             figures = asyncio.run(measure(services, rounds))
             print(table(driver, figures), flush=True)
             for service in services:
@@ -147,16 +109,22 @@ def main(rounds: int) -> None:
         print(json.dumps({"spans": len(receiver.spans()), "load": os.getloadavg()}))
 
 
-async def measure(services: list[Running], rounds: int) -> dict[str, list[list[float]]]:
-    """Return the microseconds per request, by route, round and service."""
-    await asyncio.sleep(5)  # while they start
+async def measure(services: list[Service], rounds: int) -> dict[str, list[list[float]]]:
+    """Return the microseconds of CPU time per request, by route, round and service."""
     figures: dict[str, list[list[float]]] = {route: [] for route in ROUTES}
     for number in range(rounds + 1):
         for route in ROUTES:
-            row = [await service.measure(route) for service in services]
+            row = [await cost(service, route) for service in services]
             if number:  # The first round is the warm-up.
                 figures[route].append(row)
     return figures
+
+
+async def cost(service: Service, route: str) -> float:
+    """Return the microseconds of CPU time per request."""
+    sample = await window(service, route, CLIENTS, seconds=SECONDS)
+    assert not sample.errors, sample.errors
+    return sample.used.cpu / sample.answers * 1e6
 
 
 def table(driver: str, figures: dict[str, list[list[float]]]) -> str:

@@ -1,24 +1,22 @@
 """Formats results as tables, targets and plots."""
 
-import itertools
+import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from benchmarks.measure import CROWD, MANY, Results, Series
-from benchmarks.service import BASELINE, DRIVERS, LAYERS
+from benchmarks.load import ROUTES
+from benchmarks.measure import CROWD, MANY, Results, Series, Table
+from benchmarks.service import BASELINE, DRIVERS, LAYERS, MAIN
 from support.template import ROOT
 
 DOCS = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "benchmarks" / "results.json"
 """The results of this machine; the repository contains only the tables of the page."""
-BEGIN = "<!-- figures: written by `python -m benchmarks --save` -->"
-END = "<!-- end of figures -->"
-
-Table = list[list[str]]
-Target = tuple[str, str, str, bool]
-"""The name, the goal, the measurement, and whether the goal was reached."""
+SECTION = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+"""A part of the page that is written from the results."""
 
 
 @dataclass
@@ -35,19 +33,29 @@ class Ratio:
     def of(
         cls, one: Series | None, other: Series | None, figure: str = "throughput"
     ) -> "Ratio | None":
-        """Return ``one`` divided by ``other``; None if one of them never responded."""
-        if one is None or other is None:
+        """Return ``one`` divided by ``other``, or None if one is missing or fails.
+
+        If one of them has fewer rounds, the further rounds of the other do not count.
+        """
+        if one is None or other is None or one.fails or other.fails:
             return None
-        pairs = zip(getattr(one, figure), getattr(other, figure), strict=True)
+        pairs = zip(getattr(one, figure), getattr(other, figure), strict=False)
         ratios = [a / b for a, b in pairs if b]
-        if not ratios:
-            return None
         if len(ratios) == 1:
             ratios *= 2
         return cls(*statistics.quantiles(ratios, method="inclusive"))
 
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+
+class Target(NamedTuple):
+    """A target for the rendered layer with a driver."""
+
+    name: str
+    asked: str
+    measured: str
+    reached: bool
 
 
 def show(figure: object) -> str:
@@ -57,243 +65,213 @@ def show(figure: object) -> str:
 
 def middle(figures: Sequence[float], digits: int = 0) -> str:
     """Return the median as text."""
-    if not figures:
-        return "–"
-    return f"{statistics.median(figures):.{digits}f}"
+    return f"{statistics.median(figures):.{digits}f}" if figures else "–"
 
 
-class Report:
-    """Tables of a run's results."""
-
-    def __init__(self, results: Results) -> None:
-        self._results = results
-        self._drivers = list(dict.fromkeys(one.driver for one in results.series))
-        self._clients = sorted({one.clients for one in results.series})
-        # A short run may have a single, different number of clients.
-        self._many = MANY if MANY in self._clients else self._clients[0]
-
-    def lines(self) -> Iterator[str]:
-        """Yield the whole report as Markdown."""
-        yield from described(self._results.machine)
-        yield from titled(self.tables())
-
-    def tables(self) -> Mapping[str, Table]:
-        """Return all tables by title; each has a column "driver"."""
-        return {
-            "Targets": self.targets(),
-            f"Throughput and CPU time, {self._many} clients": self.speed(),
-            "More and fewer clients": self.by_clients(),
-            "What a service takes": self.footprints(),
-            f"Other layers, {self._many} clients": self.layers(),
-            "A second worker": self.workers(),
-        }
-
-    def find(
-        self, driver: str, layer: str, route: str, clients: int = 0, workers: int = 1
-    ) -> Series | None:
-        clients = clients or self._many
-        return self._results.find(driver, layer, route, clients, workers)
-
-    def speed(self) -> Table:
-        """Compare the rendered layer with the baseline and the tutorials' layer."""
-        table = [
-            [
-                *("driver", "route", "of the baseline", "of the tutorial's"),
-                *("CPU/baseline", "CPU/tutorial's", "requests/s", "CPU µs"),
-                *("p50 ms", "p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
-            ]
-        ]
-        for driver in self._drivers:
-            for route in dict.fromkeys(one.route for one in self._results.series):
-                ours = self.find(driver, "rendered", route)
-                if ours is None:
-                    continue
-                baseline = self.find(driver, BASELINE, route)
-                theirs = self.find(driver, "tutorial", route)
-                table.append(
-                    [
-                        *(driver, route),
-                        show(Ratio.of(ours, baseline)),
-                        show(Ratio.of(ours, theirs)),
-                        show(Ratio.of(ours, baseline, "cpu")),
-                        show(Ratio.of(ours, alive(theirs), "cpu")),
-                        *(middle(ours.throughput), middle(ours.cpu)),
-                        *(middle(ours.p50, 1), middle(ours.p99, 1)),
-                        middle(theirs.p99 if theirs else (), 1),
-                        *(share(ours), share(theirs)),
-                    ]
-                )
-        return table
-
-    def by_clients(self) -> Table:
-        """Compare them briefly, by number of clients."""
-        table = [
-            [
-                *("driver", "route", "clients", "of the baseline", "of the tutorial's"),
-                *("p99 ms", "tutorial's p99", "errors", "tutorial's errors"),
-            ]
-        ]
-        if len(self._clients) == 1:
-            return table
-        for driver in self._drivers:
-            for route in ("read", "write"):
-                for clients in self._clients:
-                    ours = self.find(driver, "rendered", route, clients)
-                    if ours is None:
-                        continue
-                    baseline = self.find(driver, BASELINE, route, clients)
-                    theirs = self.find(driver, "tutorial", route, clients)
-                    table.append(
-                        [
-                            *(driver, route, str(clients)),
-                            show(Ratio.of(ours, baseline)),
-                            show(Ratio.of(ours, theirs)),
-                            middle(ours.p99, 1),
-                            middle(theirs.p99 if theirs else (), 1),
-                            *(share(ours), share(theirs)),
-                        ]
-                    )
-        return table
-
-    def footprints(self) -> Table:
-        """Return the round trips, new connections, memory and start times."""
-        table = [
-            [
-                *("driver", "layer", "trips: read", "write", "page", "auth"),
-                *("new connections/1000: read", "write"),
-                *("memory MB", "start s"),
-            ]
-        ]
-        for one in self._results.footprints:
-            trips = [show(one.trips.get(r)) for r in ("read", "write", "page", "auth")]
-            new = [middle(one.connections.get(r, ()), 1) for r in ("read", "write")]
-            row = [one.driver, one.layer, *trips, *new]
-            table.append([*row, middle(one.memory), middle(one.start, 2)])
-        return table
-
-    def layers(self) -> Table:
-        """Compare other layers with the rendered one, as ratios."""
-        table = [
-            [
-                *("driver", "layer", "route", "of the rendered"),
-                *("CPU/rendered", "p99 ms", "errors", "what it is"),
-            ]
-        ]
-        for one in self._results.series:
-            if one.layer in {"rendered", BASELINE, "tutorial"} or one.workers > 1:
-                continue
-            ours = self.find(one.driver, "rendered", one.route, one.clients)
-            table.append(
-                [
-                    *(one.driver, one.layer, one.route),
-                    show(Ratio.of(one, ours)),
-                    show(Ratio.of(one, ours, "cpu")),
-                    *(middle(one.p99, 1), share(one), LAYERS[one.layer].about),
-                ]
-            )
-        return table
-
-    def workers(self) -> Table:
-        """Compare the throughput of two workers with that of one."""
-        table = [["driver", "layer", "route", "two of one", "CPU/CPU of one"]]
-        for one in self._results.series:
-            if one.workers == 1:
-                continue
-            single = self.find(one.driver, one.layer, one.route, one.clients)
-            table.append(
-                [
-                    *(one.driver, one.layer, one.route),
-                    show(Ratio.of(one, single)),
-                    show(Ratio.of(one, single, "cpu")),
-                ]
-            )
-        return table
-
-    def targets(self) -> Table:
-        """Return the targets, and whether they were reached."""
-        rows = [["target", "driver", "asked for", "measured", "reached"]]
-        for driver in self._drivers:
-            for name, asked, found, reached in self._targets_of(driver):
-                answer = "yes" if reached else "no"
-                rows.append([name, driver, asked, found, answer])
-        return rows
-
-    def _targets_of(self, driver: str) -> Iterator[Target]:
-        ours, theirs = "rendered", "tutorial"
-        yield from self._at_least(
-            0.4, "reads, of the baseline", "read", driver, BASELINE
-        )
-        if DRIVERS[driver].mode == "async":
-            name = "of the tutorial's"
-            yield from self._at_least(1.5, f"reads, {name}", "read", driver, theirs)
-            yield from self._at_least(1.2, f"writes, {name}", "write", driver, theirs)
-        else:
-            yield from self._beside_async(driver)
-        footprint = self._results.footprint(driver, ours)
-        if footprint and footprint.trips:
-            for route, goal in {"read": 1.0, "write": 3.0}.items():
-                if route in footprint.trips:
-                    trips = footprint.trips[route]
-                    name = f"round trips of a {route}"
-                    yield name, f"{goal:.0f}", f"{trips:.1f}", trips <= goal
-            new = max(max(counts) for counts in footprint.connections.values())
-            yield "new connections once warm", "0", f"{new:.1f}/1000", new == 0
-        for route in ("read", "write"):
-            crowd = self.find(driver, ours, route, CROWD)
-            other = self.find(driver, theirs, route, CROWD)
-            if crowd and other:
-                ratio = Ratio.of(crowd, other, "p99")
-                assert ratio
-                name = f"p99 of a {route} at {CROWD}, of the tutorial's"
-                yield name, "≤ 0.10", str(ratio), ratio.median <= 0.1
-        errors = sum(
-            one.errors
-            for one in self._results.series
-            if (one.driver, one.layer) == (driver, ours)
-        )
-        yield "errors", "0", str(errors), errors == 0
-
-    def _beside_async(self, driver: str) -> Iterator[Target]:
-        """Yield the targets relative to async tutorials on the same database."""
-        backend = DRIVERS[driver].backend
-        for rival in (DRIVERS[name] for name in self._drivers):
-            if (rival.backend, rival.mode) == (backend, "async"):
-                for route in ("read", "write"):
-                    name = f"{route}s, of the tutorial's on {rival.name}"
-                    yield from self._at_least(
-                        1.0, name, route, driver, "tutorial", rival.name
-                    )
-
-    def _at_least(
-        self,
-        goal: float,
-        name: str,
-        route: str,
-        driver: str,
-        layer: str,
-        rival: str = "",
-    ) -> Iterator[Target]:
-        """Yield the throughput of the rendered layer relative to that of ``layer``."""
-        ratio = Ratio.of(
-            self.find(driver, "rendered", route),
-            self.find(rival or driver, layer, route),
-        )
-        if ratio:
-            yield name, f"≥ {goal:.2f}", str(ratio), ratio.median >= goal
-
-
-def alive(series: Series | None) -> Series | None:
-    """Return the series, or None if it has hardly any responses."""
-    return series if series and series.answers > 10 * len(series.cpu) else None
-
-
-def share(series: Series | None) -> str:
+def failed(series: Series | None) -> str:
     """Return the share of failed requests as text."""
     if series is None:
         return "–"
     if not series.errors:
         return "0"
     return f"{series.errors / (series.errors + series.answers):.1%}"
+
+
+class Report:
+    """Tables of the results."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self.drivers = list(dict.fromkeys(one.driver for one in results.series))
+        self._on_postgresql = [
+            name for name in self.drivers if DRIVERS[name].backend == "postgresql"
+        ]
+        clients = {one.clients for one in results.series}
+        # A short run may have a single, different number of clients.
+        self._many = MANY if MANY in clients else min(clients, default=MANY)
+
+    def sections(self) -> dict[str, list[str]]:
+        """Return the lines of the sections of the page, by name."""
+        tables = {
+            f"Throughput and CPU time, {self._many} clients": self.speed(True),
+            "More and fewer clients": self.speed(False),
+            "What a service takes": self.footprints(),
+            f"Other layers, {self._many} clients": self.layers(),
+        }
+        sections = {
+            part: ["", self.facts(part), *titled(tables)]
+            for part, tables in self._results.tables.items()
+        }
+        if self.drivers:
+            backends = dict.fromkeys(DRIVERS[name].backend for name in self.drivers)
+            lines = [*map(self.facts, backends), *titled(tables)]
+            sections["figures"] = ["", *lines]
+        if self._on_postgresql:
+            sections["results"] = [*titled({"Targets on PostgreSQL": self.targets()})]
+            missed = self.missed() or ["All targets were reached."]
+            sections["missed"] = ["", *missed]
+        return sections
+
+    def facts(self, part: str) -> str:
+        """Return a line about the versions and the machine."""
+        facts = self._results.facts[part].items()
+        return f"- {part}: " + ", ".join(f"{name} {value}" for name, value in facts)
+
+    def find(
+        self, driver: str, layer: str, route: str, clients: int = 0
+    ) -> Series | None:
+        """Return the series with these names, or None."""
+        key = (driver, layer, route, clients or self._many)
+        for one in self._results.series:
+            if (one.driver, one.layer, one.route, one.clients) == key:
+                return one
+        return None
+
+    def speed(self, many: bool) -> Table:
+        """Compare the rendered layer with the others, for many or other clients."""
+        table = [
+            [
+                *("driver", "route", "clients", "rounds", "of baseline", "of tutorial"),
+                *("CPU of baseline", "CPU of tutorial", "requests/s", "CPU µs"),
+                *("p99 ms", "p99 of tutorial", "errors", "errors of tutorial"),
+            ]
+        ]
+        rendered = [
+            one
+            for one in self._results.series
+            if one.layer == "rendered" and (one.clients == self._many) == many
+        ]
+        order = [(name, route) for name in self.drivers for route in ROUTES]
+        rendered.sort(
+            key=lambda one: (order.index((one.driver, one.route)), one.clients)
+        )
+        for ours in rendered:
+            baseline, theirs = (
+                self.find(ours.driver, layer, ours.route, ours.clients)
+                for layer in (BASELINE, "tutorial")
+            )
+            table.append(
+                [
+                    *(ours.driver, ours.route, str(ours.clients), str(len(ours.cpu))),
+                    *(show(Ratio.of(ours, baseline)), show(Ratio.of(ours, theirs))),
+                    show(Ratio.of(ours, baseline, "cpu")),
+                    show(Ratio.of(ours, theirs, "cpu")),
+                    *(middle(ours.throughput), middle(ours.cpu), middle(ours.p99, 1)),
+                    middle(theirs.p99, 1) if theirs and not theirs.fails else "–",
+                    *(failed(ours), failed(theirs)),
+                ]
+            )
+        return table
+
+    def footprints(self) -> Table:
+        """Return the round trips, new connections, memory and start times."""
+        table = [
+            [
+                *("driver", "layer", *(f"round trips: {route}" for route in ROUTES)),
+                *("new connections/1000: read", "write", "memory MB", "start s"),
+            ]
+        ]
+        for one in self._results.footprints:
+            trips = [show(one.trips.get(route)) for route in ROUTES]
+            new = [show(one.connections.get(route)) for route in ("read", "write")]
+            other = [f"{one.memory:.0f}", f"{one.start:.2f}"]
+            table.append([one.driver, one.layer, *trips, *new, *other])
+        return table
+
+    def layers(self) -> Table:
+        """Compare other layers with the rendered one, as ratios."""
+        table = [
+            [
+                *("driver", "layer", "route", "of rendered", "CPU of rendered"),
+                *("p99 ms", "errors", "description"),
+            ]
+        ]
+        for one in self._results.series:
+            if one.layer not in MAIN:
+                ours = self.find(one.driver, "rendered", one.route)
+                table.append(
+                    [
+                        *(one.driver, one.layer, one.route),
+                        *(show(Ratio.of(one, ours)), show(Ratio.of(one, ours, "cpu"))),
+                        *(middle(one.p99, 1), failed(one), LAYERS[one.layer].about),
+                    ]
+                )
+        return table
+
+    def targets(self) -> Table:
+        """Return the targets on PostgreSQL; those that were missed are bold."""
+        rows: dict[tuple[str, str], dict[str, str]] = {}
+        drivers = self._on_postgresql
+        for driver in drivers:
+            for name, asked, measured, reached in self.targets_of(driver):
+                cells = rows.setdefault((name, asked), {})
+                cells[driver] = measured if reached else f"**{measured}**"
+        return [
+            ["target", "asked for", *drivers],
+            *(
+                [*target, *(cells.get(driver, "–") for driver in drivers)]
+                for target, cells in rows.items()
+            ),
+        ]
+
+    def missed(self) -> list[str]:
+        """Return a line for each target that was missed."""
+        return [
+            f"- {one.name}, {driver}: {one.measured} instead of {one.asked}"
+            for driver in self._on_postgresql
+            for one in self.targets_of(driver)
+            if not one.reached
+        ]
+
+    def targets_of(self, driver: str) -> Iterator[Target]:
+        """Yield the targets that were measured with a driver."""
+        for goal, route, layer in (
+            (0.45, "read", BASELINE),
+            (1.4, "read", "tutorial"),
+            (1.2, "write", "tutorial"),
+        ):
+            name = f"{route}s per second, relative to the {layer}"
+            yield from self._target(name, goal, driver, layer, route)
+        for route in ("read", "write"):
+            name = f"p99 of {route}s of {CROWD} clients, relative to the tutorial"
+            yield from self._target(name, -0.5, driver, "tutorial", route, CROWD)
+        for one in self._results.footprints:
+            if (one.driver, one.layer) == (driver, "rendered"):
+                for route, asked in {"read": 1, "write": 3}.items():
+                    if trips := one.trips.get(route):
+                        name = f"round trips of a {route}"
+                        yield Target(name, str(asked), f"{trips:.1f}", trips <= asked)
+                for route, new in one.connections.items():
+                    name = f"new connections in 1000 {route}s, once warm"
+                    yield Target(name, "0", f"{new:.1f}", new == 0)
+        errors = sum(
+            one.errors
+            for one in self._results.series
+            if (one.driver, one.layer) == (driver, "rendered")
+        )
+        yield Target("errors", "0", str(errors), errors == 0)
+
+    def _target(
+        self,
+        name: str,
+        goal: float,
+        driver: str,
+        layer: str,
+        route: str,
+        clients: int = 0,
+    ) -> Iterator[Target]:
+        """Yield a target of the throughput or, if ``goal`` is negative, of the p99."""
+        ours = self.find(driver, "rendered", route, clients)
+        theirs = self.find(driver, layer, route, clients)
+        asked = f"≥ {goal:.2f}" if goal > 0 else f"≤ {-goal:.2f}"
+        ratio = Ratio.of(ours, theirs, "throughput" if goal > 0 else "p99")
+        if ratio:
+            # As it is shown, with two digits.
+            found = round(ratio.median, 2)
+            reached = found >= goal if goal > 0 else found <= -goal
+            yield Target(name, asked, str(ratio), reached)
+        elif theirs and theirs.fails:
+            yield Target(name, asked, f"the {layer} fails", True)
 
 
 def markdown(table: Table) -> Iterator[str]:
@@ -305,19 +283,21 @@ def markdown(table: Table) -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
 
 
+def titled(tables: Mapping[str, Table]) -> Iterator[str]:
+    """Yield the lines of all tables that are not empty, below their titles."""
+    for title, table in tables.items():
+        if len(table) > 1:
+            yield from ("", f"**{title}**", "", *markdown(table))
+
+
 COLOURS = {"rendered": "#2f81f7", "tutorial": "#d29922"}
 """The colours of the bars, legible on black and on white."""
 TEXT = "#808890"
 
 
-def plots(results: Results) -> Iterator[tuple[str, str]]:
+def plots(report: Report) -> Iterator[tuple[str, str]]:
     """Yield plots (SVG) by name: throughput, and 99th percentiles under overload."""
-    report = Report(results)
-    rows = [
-        (driver, route)
-        for driver in dict.fromkeys(one.driver for one in results.series)
-        for route in ("read", "write")
-    ]
+    rows = [(driver, route) for driver in report.drivers for route in ("read", "write")]
 
     def throughput(layer: str, driver: str, route: str) -> float | None:
         baseline = report.find(driver, BASELINE, route)
@@ -325,13 +305,15 @@ def plots(results: Results) -> Iterator[tuple[str, str]]:
         return ratio.median if ratio else None
 
     def slowest(layer: str, driver: str, route: str) -> float | None:
-        series = alive(report.find(driver, layer, route, CROWD))
-        return statistics.median(series.p99) / 1000 if series else None
+        series = report.find(driver, layer, route, CROWD)
+        if series is None or series.fails:
+            return None
+        return statistics.median(series.p99) / 1000
 
-    title = f"Requests per second, as a share of the driver's own pool, {MANY} clients"
-    yield "benchmarks", chart(title, rows, throughput, full=0.5)
-    title = f"Seconds in which 99 of 100 requests are answered, {CROWD} clients"
-    yield "p99", chart(title, rows, slowest, full=10)
+    title = f"Throughput, as a share of the driver baseline, {MANY} clients"
+    yield "benchmarks", chart(title, rows, throughput, full=1)
+    title = f"99th percentile of the latency in seconds, {CROWD} clients"
+    yield "p99", chart(title, rows, slowest, full=5)
 
 
 def chart(
@@ -379,90 +361,21 @@ def chart(
     return "\n".join([*parts, "</svg>", ""])
 
 
-def titled(tables: Mapping[str, Table]) -> Iterator[str]:
-    """Yield the lines of all tables that are not empty, below their titles."""
-    for title, table in tables.items():
-        if len(table) > 1:
-            yield from ("", f"**{title}**", "", *markdown(table))
+def save(results: Results) -> None:
+    """Add the results to those of this machine, and write the page and its plots."""
+    all_results = Results.load(RESULTS)
+    all_results.merge(results)
+    all_results.save(RESULTS)
+    report = Report(all_results)
+    sections = report.sections()
 
+    def section(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        if name not in sections:  # It was not measured on this machine.
+            return match[0]
+        return begin + "\n".join([*sections[name], "", end])
 
-def described(machine: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
-    """Yield a line about the machine and its load for each backend."""
-    for backend, facts in machine.items():
-        shown = ", ".join(f"{name} {value}" for name, value in facts.items())
-        yield f"- {backend}: {shown}"
-
-
-@dataclass
-class Page:
-    """The part of docs/benchmarks.md between the markers: lines and tables."""
-
-    machine: dict[str, str]
-    """A line for each backend."""
-    tables: dict[str, Table]
-
-    @classmethod
-    def load(cls) -> "Page":
-        """Read the current page."""
-        page = cls({}, {})
-        title = ""
-        text = DOCS.read_text().partition(BEGIN)[2].partition(END)[0]
-        for line in text.splitlines():
-            if line.startswith("- "):
-                page.machine[line[2:].partition(":")[0]] = line
-            elif line.startswith("**"):
-                title = line.strip("*")
-                page.tables[title] = []
-            elif line.startswith("| ") and not line.startswith("| ---"):
-                cells = [cell.strip() for cell in line.strip("|").split("|")]
-                page.tables[title].append(cells)
-        return page
-
-    def add_results(self, results: Results) -> None:
-        """Replace all rows of the backends that a run measured with those of the run.
-
-        Ratios are only valid between measurements of the same run.
-        """
-        report = Report(results)
-        lines = described(results.machine)
-        self.machine |= dict(zip(results.machine, lines, strict=True))
-        tables = {}
-        for title, (head, *rows) in report.tables().items():
-            column = head.index("driver")
-            rows += [
-                row
-                for row in self.tables.pop(title, [head])[1:]
-                if DRIVERS[row[column]].backend not in results.machine
-            ]
-            by_driver = {
-                name: [r for r in rows if r[column] == name] for name in DRIVERS
-            }
-            tables[title] = [head, *itertools.chain(*by_driver.values())]
-        self.tables = tables | self.tables
-
-    def save(self) -> None:
-        """Write the page."""
-        lines = [*self.machine.values(), *titled(self.tables)]
-        before, _, rest = DOCS.read_text().partition(BEGIN)
-        _, _, after = rest.partition(END)
-        DOCS.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
-
-
-def save_results(results: Results) -> None:
-    """Save the results on this machine, and write their tables and plots."""
-    local = Results.load(RESULTS) if RESULTS.exists() else Results()
-    local.merge(results)
-    local.save(RESULTS)
-    page = Page.load()
-    page.add_results(results)
-    page.save()
-    if {one.driver for one in local.series} == DRIVERS.keys():  # No bar is missing.
-        for name, drawing in plots(local):
+    DOCS.write_text(SECTION.sub(section, DOCS.read_text()))
+    if report.drivers == [*DRIVERS]:  # No bar is missing.
+        for name, drawing in plots(report):
             (IMAGES / name).with_suffix(".svg").write_text(drawing)
-
-
-def save_tables(tables: Mapping[str, Table]) -> None:
-    """Write tables of other runs; they replace those with the same titles."""
-    page = Page.load()
-    page.tables |= tables
-    page.save()

@@ -1,14 +1,14 @@
 """The measured services: rendered, with additional routes, and run by uvicorn."""
 
 import http.client
-import json
 import os
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import copier
@@ -59,18 +59,17 @@ class Layer:
 
     about: str
     rendered: bool = True
-    """Whether it is the rendered layer, perhaps with a change, and not an idiom."""
+    """Whether it is the rendered layer, perhaps with a change."""
     explicit: bool = False
-    ping: bool = False
     limited: bool = True
     default_gc: bool = False
     reader: str = "ReadSessionDep"
-    environment: Mapping[str, str] | None = None
-    http: str = "httptools"
-    loop: str = "asyncio"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 BASELINE = "baseline"
+MAIN = ("rendered", BASELINE, "tutorial")
+"""The layers that are measured with all drivers."""
 LAYERS = {
     "rendered": Layer("what the template renders"),
     BASELINE: Layer("the driver's own pool, no ORM", rendered=False),
@@ -78,15 +77,9 @@ LAYERS = {
         "commit after the response, pool 5+10", rendered=False, reader="SessionDep"
     ),
     "explicit": Layer(
-        "commit and refresh in the endpoint, pool 5+10",
+        "tutorial, commit and refresh in the endpoint",
         rendered=False,
         explicit=True,
-        reader="SessionDep",
-    ),
-    "pre-ping": Layer(
-        "the tutorial's, with pool_pre_ping=True",
-        rendered=False,
-        ping=True,
         reader="SessionDep",
     ),
     "one-session": Layer("rendered, reading through SessionDep", reader="SessionDep"),
@@ -94,17 +87,16 @@ LAYERS = {
         "rendered, pool 5+10",
         environment={"DATABASE_POOL_SIZE": "5", "DATABASE_MAX_OVERFLOW": "10"},
     ),
-    "ping-always": Layer(
-        "rendered, each connection tested before use",
+    "pre-ping": Layer(
+        "rendered, a ping at every checkout",
         environment={"DATABASE_POOL_PRE_PING": "always"},
     ),
     "default-gc": Layer(
-        "rendered, with Python's default threshold of garbage", default_gc=True
+        "rendered, Python's default threshold of garbage", default_gc=True
     ),
     "no-limit": Layer("rendered, without the limiter", limited=False),
-    "h11": Layer("rendered, uvicorn without httptools", http="h11"),
-    "uvloop": Layer("rendered, uvicorn on uvloop", loop="uvloop"),
 }
+OTHERS = [name for name in LAYERS if name not in MAIN]
 
 
 def render(driver: Driver, folder: Path) -> Path:
@@ -136,7 +128,6 @@ def render(driver: Driver, folder: Path) -> Path:
         app = source.render(
             rendered=layer.rendered,
             explicit=layer.explicit,
-            ping=layer.ping,
             limited=layer.limited,
             default_gc=layer.default_gc,
             reader=layer.reader,
@@ -206,87 +197,76 @@ def environment_of(url: URL) -> dict[str, str]:
 
 
 class Service:
-    """Uvicorn with the routes on a layer."""
+    """Uvicorn with an application of a project."""
 
     def __init__(
         self,
         project: Path,
-        driver: Driver,
-        layer: str,
-        url: URL,
-        *,
-        workers: int = 1,
-        app: str = "",
+        app: str,
+        environment: Mapping[str, str],
+        prefix: str = "",
+        access_log: str = "--no-access-log",
     ) -> None:
-        self.driver = driver
-        self.layer = layer
-        self.workers = workers
-        module = "benchmarks.apps.baseline" if layer == BASELINE else module_of(layer)
-        self._app = app or module
         self.port = free_port()
+        self.prefix = prefix
+        """The path of the measured routes."""
         self._project = project
-        self._environment = {
-            **environment_of(url),
-            **(LAYERS[layer].environment or {}),
-            "BASELINE": driver.name,
-            "BASELINE_DATABASE": json.dumps(place_of(url)),
-        }
+        self._environment = environment
+        self._log = project / f"{self.port}.log"
+        self._command = [
+            *(sys.executable, "-m", "uvicorn", app, access_log),
+            *(f"--port={self.port}", "--http=httptools", "--loop=asyncio"),
+        ]
         self._process: subprocess.Popen[bytes] | None = None
-        self._processes: list[psutil.Process] = []
-        self._log = project / f"{layer}-{workers}.log"
 
     def start(self) -> float:
         """Start; return the seconds until the first response from the database.
 
         Raises RuntimeError, with the log, if it ends or takes too long.
         """
-        layer = LAYERS[self.layer]
         started = time.perf_counter()
-        command = [
-            *(sys.executable, "-m", "uvicorn", f"{self._app}:app", "--no-access-log"),
-            *(f"--port={self.port}", f"--workers={self.workers}"),
-            *(f"--http={layer.http}", f"--loop={layer.loop}"),
-        ]
-        self._process = start(command, self._project, self._environment, self._log)
-        process = psutil.Process(self._process.pid)
-        # Two workers need both cores, which they share with clients and database.
-        process.cpu_affinity([CORES[-1]] if self.workers == 1 else CORES)
+        self._process = start(
+            self._command, self._project, self._environment, self._log
+        )
+        os.sched_setaffinity(self._process.pid, CORES[-1:])
         while self._process.poll() is None:
             seconds = time.perf_counter() - started
             if self._answers():
-                self._processes = [process, *process.children(recursive=True)]
                 return seconds
             if seconds > START_TIMEOUT:
                 break
             time.sleep(0.005)
         self.stop()
-        raise RuntimeError(f"{self._app} does not start:\n{self._log.read_text()}")
+        raise RuntimeError(f"the service does not start:\n{self._log.read_text()}")
 
     def _answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/bench/users/1")
-            return connection.getresponse().status == 200
+            status, _ = self.get(f"{self.prefix}/users/1")
         except OSError:
             return False
-        finally:
-            connection.close()
+        return status == 200
 
-    def cpu(self) -> float:
-        """Return the seconds of CPU time that all its processes have used so far."""
-        # The clock's id is computed from that of the process: clock_getcpuclockid(3).
-        return sum(
-            time.clock_gettime(~process.pid << 3 | 2) for process in self._processes
-        )
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the status and the body of a response."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        with closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
     @property
     def pid(self) -> int:
-        """The id of its first process."""
-        return self._processes[0].pid
+        assert self._process
+        return self._process.pid
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU time that it has used so far."""
+        # The clock's id is computed from that of the process: clock_getcpuclockid(3).
+        return time.clock_gettime(~self.pid << 3 | 2)
 
     def memory(self) -> float:
-        """Return the memory (RSS) of one worker in megabytes."""
-        rss: int = self._processes[-1].memory_info().rss
+        """Return its memory (RSS) in megabytes."""
+        rss: int = psutil.Process(self.pid).memory_info().rss
         return rss / 2**20
 
     def stop(self) -> None:

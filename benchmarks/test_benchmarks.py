@@ -1,64 +1,101 @@
-"""Tests of the benchmarks' command and files; they do not check speed."""
+"""Tests of the benchmarks' command and page; they do not check speed."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks import report
 from benchmarks.__main__ import main
-from benchmarks.measure import Results, Series
-from benchmarks.report import DOCS, Page, titled
-from benchmarks.service import DRIVERS
+from benchmarks.measure import MANY, Plan, Results, Series
+from benchmarks.report import SECTION, Report
+from benchmarks.service import BASELINE
 
 
-def test_smallest_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "results.json"
-    plan = "--speed --drivers=pysqlite --layers=rendered --routes=read --clients=1"
-
-    main([*plan.split(), "--rounds=1", "--seconds=0.1", f"--json={file}"])
-
-    results = json.loads(file.read_text())
-    [series] = results["series"]
-    [footprint] = results["footprints"]
-    assert series["answers"] > 0
-    assert series["errors"] == 0
-    for figure in ("throughput", "cpu", "busy", "p50", "p99"):
-        assert len(series[figure]) == 1
-    assert footprint.keys() >= {"start", "memory", "trips", "connections"}
-    assert "Throughput and CPU time" in capsys.readouterr().out
+def series(driver: str, layer: str, throughput: list[float], answers: int) -> Series:
+    """Return a series of reads of many clients."""
+    others = [1.0] * len(throughput)
+    return Series(driver, layer, "read", MANY, throughput, others, others, answers)
 
 
-def test_results_of_a_backend_come_from_one_run() -> None:
+def test_smallest_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = "--drivers=pysqlite --layers=rendered --routes=read --clients=1 --rounds=1"
+
+    main([*plan.split(), "--seconds=0.1"])
+
+    printed = capsys.readouterr()
+    assert "1/1 pysqlite rendered, read, 1: " in printed.err
+    assert ", 0 errors" in printed.err
+    assert "**Throughput and CPU time, 1 clients**" in printed.out
+    assert "**What a service takes**" in printed.out
+
+
+def test_results_of_a_backend_come_from_one_run(tmp_path: Path) -> None:
     """Ratios are only valid between measurements of the same run."""
 
     def record(backend: str, *drivers: str) -> Results:
-        series = [Series(name, "rendered", 1, "read", 64) for name in drivers]
-        return Results({backend: {}}, series)
+        return Results(
+            {backend: {}}, [Series(name, "rendered", "read", 1) for name in drivers]
+        )
 
     known = record("postgresql", "asyncpg", "psycopg")
     known.merge(record("sqlite", "pysqlite"))
     known.merge(record("postgresql", "psycopg"))
+    known.save(tmp_path / "results.json")
+    known = Results.load(tmp_path / "results.json")
 
-    assert known.machine.keys() == {"postgresql", "sqlite"}
+    assert known.facts.keys() == {"postgresql", "sqlite"}
     assert [series.driver for series in known.series] == ["psycopg", "pysqlite"]
 
 
-def test_page_keeps_the_rows_of_other_backends() -> None:
-    head = ["driver", "layer", "route", "two of one", "CPU/CPU of one"]
-    rows = [["asyncpg", "rendered", "read", "1", "1"], ["pysqlite", "rendered"]]
-    page = Page({"sqlite": "- sqlite: then"}, {"A second worker": [head, *rows]})
+def test_only_what_matters_most_is_measured_in_all_rounds() -> None:
+    plan = Plan(["psycopg"], others=["explicit"], clients=(1, MANY), rounds=20)
+
+    *first, last = (list(plan.windows(number)) for number in (1, 4, 5, 20))
+
+    main, all_layers = ["rendered", BASELINE, "tutorial"], [*plan.layers, "explicit"]
+    assert last == [(route, MANY, tuple(main)) for route in ("read", "write")]
+    assert ("write", MANY, all_layers) in first[1]
+    assert first[2] == last
+
+
+def test_targets_follow_from_the_results() -> None:
     results = Results(
-        {"sqlite": {"date": "now"}}, [Series("pysqlite", "rendered", 1, "read", 1)]
+        {"postgresql": {"date": "today"}},
+        [
+            series("psycopg", "rendered", [44, 45, 44], 1000),
+            series("psycopg", BASELINE, [100, 100, 100], 1000),
+            series("psycopg", "tutorial", [10], 0),
+        ],
     )
 
-    page.add_results(results)
+    sections = Report(results).sections()
 
-    assert page.machine == {"sqlite": "- sqlite: date now"}
-    assert page.tables["A second worker"] == [head, rows[0]]
+    [_, missed] = sections["missed"]
+    assert missed.endswith("baseline, psycopg: 0.44 (0.44–0.45) instead of ≥ 0.45")
+    targets = "\n".join(sections["results"])
+    assert "| **0.44 (0.44–0.45)** |" in targets
+    assert "| the tutorial fails " in targets
 
 
-def test_page_is_read_as_it_was_written() -> None:
-    page = Page.load()
-    lines = [*page.machine.values(), *titled(page.tables)]
-    assert "\n".join(lines) in DOCS.read_text()
-    assert page.machine.keys() == {driver.backend for driver in DRIVERS.values()}
+def test_page_keeps_what_was_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Page\n<!-- begin figures -->\nold\n<!-- end figures -->\n"
+        "<!-- begin growth -->\nold\n<!-- end growth -->\n"
+    )
+    monkeypatch.setattr(report, "DOCS", page)
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results.json")
+
+    report.save(Results({"growth": {"cores": 2}}, tables={"growth": {"A": [["B"]]}}))
+
+    assert page.read_text() == (
+        "# Page\n<!-- begin figures -->\nold\n<!-- end figures -->\n"
+        "<!-- begin growth -->\n\n- growth: cores 2\n\n<!-- end growth -->\n"
+    )
+
+
+def test_page_has_all_sections() -> None:
+    names = [match[1] for match in SECTION.findall(report.DOCS.read_text())]
+    assert names == ["results", "missed", "growth", "memory", "checkout", "figures"]

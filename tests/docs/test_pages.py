@@ -39,7 +39,7 @@ ANSWERS = dict.fromkeys((*CHECKS, *ON_SEVERAL_SERVERS), POSTGRESQL)
 IN_MEMORY = "v0.3.1"
 """The last release that renders services with in-memory SQLite databases."""
 NOT_FOLLOWED = {
-    "benchmarks.md": "takes an hour",
+    "benchmarks.md": "takes 40 minutes",
     "releasing.md": "makes a release",
     "update.md": "has a test of its own, below",
 }

@@ -131,7 +131,9 @@ def test_three_upgrades_at_once(service: MigratedService) -> None:
     finally:
         for process in processes:
             kill(process)
-    assert codes == [0, 0, 0], [log.read_text() for log in logs]
+    output = "".join(log.read_text() for log in logs)
+    assert codes == [0, 0, 0], output
+    assert output.count("Running upgrade 0001 -> 0002") == 1
     assert fourth.returncode != 0
     assert "another process still" in fourth.stdout.splitlines()[-1]
     assert service.version() == ["0002"]

@@ -68,7 +68,7 @@ def test_fresh_environment(
     service_checker: ServiceChecker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`uv sync` and `uv run pytest` suffice, and all installed packages are needed."""
+    """The suite passes with coverage, and all installed packages are needed."""
     environments = tmp_path_factory.getbasetemp()
     check_in_an_environment(fresh_sample, service_checker, environments, "highest")
 
@@ -112,7 +112,8 @@ def check_in_an_environment(
         if synced.returncode:
             service_checker.findings.append(synced.stdout)
         else:
-            ran = run([uv(), "run", "--no-sync", "pytest"], project.path, environment)
+            command = [uv(), "run", "--no-sync", "coverage", "run", "-m", "pytest"]
+            ran = run(command, project.path, environment)
             passed = re.search(r"=+ (\d+) passed in .* =+\s*\Z", ran.stdout)
             if ran.returncode or not passed:
                 service_checker.findings.append(ran.stdout)
