@@ -91,7 +91,7 @@ MUTATIONS = [
     Mutation(
         "a permit for each session",
         LIMITER,
-        'sessions = getattr(state, "sessions", 0)',
+        'sessions = getattr(state, "database_sessions", 0)',
         "sessions = 0",
     ),
     Mutation(
@@ -393,6 +393,53 @@ MUTATIONS = [
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
     Mutation("lines have no request", LOGS, "if scope is None:", "if True:"),
     Mutation("no traceback", LOGS, "if record.exc_info:", "if False:"),
+    Mutation(
+        "an error outside of the middleware has no response",
+        LOGS,
+        'getattr(request.state, "request_id", None)',
+        "request.state.request_id",
+    ),
+    Mutation(
+        "an error of all settings crashes",
+        SETTINGS,
+        ' if problem["loc"] else ""',
+        "",
+    ),
+    Mutation(
+        "waits for the replica are recorded as the primary's",
+        LIMITER,
+        'else "replica limiter"',
+        'else "limiter"',
+        answers=REPLICA | OPENTELEMETRY,
+    ),
+    Mutation(
+        "readiness does not read the file",
+        HEALTH,
+        "SELECT 1 FROM sqlite_master",
+        "SELECT 1",
+        backend="sqlite",
+    ),
+    Mutation(
+        "tables without a type are tried again",
+        "src/service/db/tables.py",
+        "except CompileError:",
+        "except ZeroDivisionError:",
+        answers={"alembic": False},
+    ),
+    Mutation(
+        "a silent server is waited for",
+        ENGINE,
+        "timeout(settings.database_connect_timeout)",
+        "timeout(None)",
+        backend="mysql",
+        answers={"driver": "asyncmy"},
+    ),
+    Mutation(
+        "a slug is longer than its column",
+        "src/service/posts/routes.py",
+        're.findall("[A-Za-z0-9]+", title)',
+        're.findall("[a-z0-9]+", title.lower())',
+    ),
     Mutation(
         "lazy loads have no remedy", API_ERRORS, "if \"lazy='raise'\" in", "if 0 and"
     ),
