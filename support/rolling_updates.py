@@ -43,7 +43,7 @@ class RollingReader(Reader):
         """Start an instance, direct the clients to it, and stop the previous one."""
         old, port = self._instance, free_port()
         url = f"http://127.0.0.1:{port}"
-        in_shell = ["bash", "-c", f"exec {command} --port {port}"]
+        in_shell = ["bash", "-c", f"exec env {command} --port {port}"]
         log = self.folder / f"instance-{port}.log"
         self._instance = start(in_shell, self.folder, self.environment, log)
         wait_for(lambda: is_ready(url))

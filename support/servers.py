@@ -340,7 +340,7 @@ class PostgresServer(Server):
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.directory,
-            "max_connections": 200,
+            "max_connections": 400,
             # Shared memory in files of the data directory: a kill leaves none behind.
             "dynamic_shared_memory_type": "mmap",
             "fsync": "off",
@@ -403,7 +403,7 @@ class MariaDBServer(Server):
             *(self.mariadbd, "--no-defaults", f"--datadir={self.directory}/data"),
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
             *(f"--socket={self.socket}", f"--init-file={self.directory}/users.sql"),
-            *("--skip-name-resolve", "--max-connections=200"),
+            *("--skip-name-resolve", "--max-connections=400"),
             *self._replication(),
             *self._storage(),
         ]
