@@ -66,7 +66,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return three workers for each core, as many tests wait, or none for one variant.
+    """Return two workers for each core, as many tests wait, or none for one variant.
 
     Workers take seconds to start. For a variant that is selected by its id, the
     libraries are imported while the variants are listed.
@@ -77,7 +77,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
             config.args = [str(ROOT / "tests/rendering/test_variants.py")]
         return 0
-    return (os.cpu_count() or 1) * 3
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

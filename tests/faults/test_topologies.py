@@ -119,6 +119,8 @@ def test_nodes_of_a_cluster_refuse_conflicting_writes(cluster: GaleraCluster) ->
     """Two nodes update a row; the second commit fails with a deadlock (1213)."""
     first, second, _ = cluster.nodes
     create_table(first)
+    tables = "SELECT table_name FROM information_schema.tables"
+    wait_for(lambda: "notes" in execute(second.url(), tables))
     insert(first, 1)
     wait_for(lambda: notes(second) == ["1"])
     with connect(first) as one, connect(second) as other:
