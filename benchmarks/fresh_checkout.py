@@ -109,6 +109,8 @@ PROJECTS = (
 def checkout() -> Table:
     """Measure; a ratio compares ours and theirs round by round."""
     common = clean_environment() | {"UV_PYTHON": sys.executable}
+    # Some of the generators require uv on the PATH.
+    common["PATH"] = f"{Path(uv()).parent}{os.pathsep}{common['PATH']}"
     with ExitStack() as exits:
         server = exits.enter_context(PostgresServer(postgres_binaries()))
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
