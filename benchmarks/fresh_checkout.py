@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import Table, progress
-from support.processes import COPIER, clean_environment, run, uv
+from support.processes import COPIER, environment_with_uv, run, uv
 from support.servers import PASSWORD, USER, PostgresServer, postgres_binaries
 from support.template import copy_template
 
@@ -108,9 +108,8 @@ PROJECTS = (
 
 def checkout() -> Table:
     """Measure; a ratio compares ours and theirs round by round."""
-    common = clean_environment() | {"UV_PYTHON": sys.executable}
-    # Some of the generators require uv on the PATH.
-    common["PATH"] = f"{Path(uv()).parent}{os.pathsep}{common['PATH']}"
+    # Some of the generators call uv.
+    common = environment_with_uv() | {"UV_PYTHON": sys.executable}
     with ExitStack() as exits:
         server = exits.enter_context(PostgresServer(postgres_binaries()))
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))

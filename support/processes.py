@@ -33,6 +33,13 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not OURS.match(key)}
 
 
+def environment_with_uv() -> dict[str, str]:
+    """Return the clean environment, with uv on its PATH for commands that call it."""
+    environment = clean_environment()
+    environment["PATH"] = f"{Path(uv()).parent}{os.pathsep}{environment['PATH']}"
+    return environment
+
+
 def run(
     command: Sequence[str | Path],
     folder: Path,

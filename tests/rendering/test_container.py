@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from support.copier_internals import CopierFixture, CopierProject
-from support.processes import SCRIPTS, clean_environment, free_port, run, uv, wait_for
+from support.processes import SCRIPTS, environment_with_uv, free_port, run, uv, wait_for
 from support.services import is_ready
 
 SERVICES: dict[str, dict[str, Any]] = {
@@ -94,8 +94,7 @@ def test_compose_has_no_password_and_migrates_first(
 def test_the_image_runs(copier: CopierFixture, tmp_path: Path) -> None:
     """The steps of the Dockerfile need only the files that they copy."""
     project = copier.copy(tmp_path / "context", package_name="service")
-    environment = clean_environment()
-    environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
+    environment = environment_with_uv()
     assert run([uv(), "lock"], project.path, environment).returncode == 0
     app = tmp_path / "app"
     app.mkdir()

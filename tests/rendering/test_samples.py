@@ -10,7 +10,14 @@ from sqlalchemy import make_url
 
 from support.ci import github_script
 from support.dependencies import check_dependencies
-from support.processes import clean_environment, commit, git, run, uv
+from support.processes import (
+    clean_environment,
+    commit,
+    environment_with_uv,
+    git,
+    run,
+    uv,
+)
 from support.pythons import find_pythons, is_newer
 from support.samples import Samples
 from support.service_checker import ServiceChecker
@@ -145,8 +152,7 @@ def test_the_commands_of_the_ci_pass(service_checker: ServiceChecker) -> None:
         commands.remove("uv audit")
         report = "uv run coverage report"
         assert report in commands
-        environment = clean_environment()
-        environment["PATH"] = f"{Path(uv()).parent}:{environment['PATH']}"
+        environment = environment_with_uv()
         for command in commands:
             done = run(["bash", "-e", "-c", command], project.path, environment)
             if done.returncode:
