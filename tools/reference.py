@@ -20,6 +20,11 @@ from support.variants import BACKENDS
 FOLDER = ROOT / "docs" / "reference"
 ABOUT = {"DATABASE_URL": "The database URL; the driver may be omitted."}
 """The meaning of settings that have no docstring in a service."""
+DERIVED = {
+    "project_name": "from the name of the folder",
+    "package_name": "from `project_name`",
+}
+"""The default answers that are derived."""
 CONDITIONS = {
     "url.drivers[mode] | length > 1": (
         "the database has several drivers for this mode, and the URL names none"
@@ -96,7 +101,7 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         yield from ("| | |", "|---|---|")
         if is_choice:
             yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
-        shown = "from the folder" if name in NAMES else f"`{word(default)}`"
+        shown = DERIVED.get(name, f"`{word(default)}`")
         yield f"| Default | {shown} |"
         if when := question.get("when"):
             yield f"| Asked if | {CONDITIONS[when.strip('{} ')]} |"
