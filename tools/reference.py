@@ -20,6 +20,23 @@ from support.variants import BACKENDS
 FOLDER = ROOT / "docs" / "reference"
 ABOUT = {"DATABASE_URL": "The database URL; the driver may be omitted."}
 """The meaning of settings that have no docstring in a service."""
+DERIVED = {
+    "project_name": "from the name of the folder",
+    "package_name": "from `project_name`",
+}
+"""The default answers that are derived."""
+CONDITIONS = {
+    "url.drivers[mode] | length > 1": (
+        "the database has several drivers for this mode, and the URL names none"
+    ),
+    "pool == 'queue'": "`pool` is `queue`",
+    "pool == 'queue' and url.backend != 'sqlite'": (
+        "`pool` is `queue`, and the database is not SQLite"
+    ),
+    "url.backend != 'sqlite'": "the database is not SQLite",
+    "url.backend == 'postgresql'": "the database is PostgreSQL",
+}
+"""The conditions under which questions are asked, as text."""
 LONGEST = 70
 """The maximum number of lines of a diff that are shown."""
 DATABASES: Mapping[str, Answers] = {
@@ -59,8 +76,8 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         "",
         "`copier copy` asks these questions, in this order. To change an answer later,",
         "see [Update a service](../update.md#change-an-answer). For each answer other",
-        "than the default, this page shows the difference between two rendered",
-        "services.",
+        "than the default, this page shows how the rendered service differs from one",
+        "with the default answer.",
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
     )
@@ -84,10 +101,10 @@ def questions(questionnaire: Questionnaire, renderer: Renderer) -> Iterator[str]
         yield from ("| | |", "|---|---|")
         if is_choice:
             yield f"| Answers | {', '.join(f'`{word(each)}`' for each in options)} |"
-        shown = "from the folder" if name in NAMES else f"`{word(default)}`"
+        shown = DERIVED.get(name, f"`{word(default)}`")
         yield f"| Default | {shown} |"
         if when := question.get("when"):
-            yield f"| Asked if | `{when.strip('{} ')}` |"
+            yield f"| Asked if | {CONDITIONS[when.strip('{} ')]} |"
         if name == "database_url":
             others = {each[name]: title for title, each in DATABASES.items() if each}
         else:
@@ -142,12 +159,13 @@ def settings(renderer: Renderer) -> Iterator[str]:
     yield from (
         "# Settings",
         "",
-        "A service reads these environment variables, or lines of the same form in",
-        "`.env`. The environment has priority. The defaults are those of the default",
-        "answers. With an invalid value, the service exits with one line that names",
-        "the variables to correct. A service with a read replica has",
-        "[more settings](../how-to/read-replica.md), and one with OpenTelemetry reads",
-        "[the standard variables](../how-to/observe.md#configure-the-export), too.",
+        "A service reads its settings from environment variables and from `.env`. If a",
+        "setting is in both, the environment variable takes precedence. The defaults",
+        "are those of a service with the default answers. If a value is invalid, the",
+        "service exits with one line that names the variables to correct. A service",
+        "with a read replica has [more settings](../how-to/read-replica.md), and one",
+        "with OpenTelemetry also reads",
+        "[the standard variables](../how-to/observe.md#configure-the-export).",
         "",
         "<!-- written by `uv run python -m tools.reference` -->",
         "",

@@ -67,7 +67,7 @@ def test_message_names_removed_files(service: Path) -> None:
             {"alembic": False},
             {"alembic": True},
             [
-                "uv run alembic stamp head  # if the tables exist already",
+                "uv run alembic stamp head  # if the tables already exist",
                 "uv run alembic upgrade head",
             ],
         ),
