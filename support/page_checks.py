@@ -15,13 +15,13 @@ from support.pages import ADDRESS, Reader
 from support.processes import run
 from support.rolling_updates import RollingReader
 
-USERS = 1_000_000
+USERS = 200_000
 """The rows of the table that is migrated under load."""
 CLIENTS = 8
 
 
 def migrate_under_load(reader: Reader, page: Path) -> None:
-    """Follow the page while clients use the service; the table has a million rows."""
+    """Follow the page while clients use the service; the table is large."""
     url = reader.environment["DATABASE_URL"]
     fill = (
         "INSERT INTO users (email, name) "

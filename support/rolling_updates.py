@@ -15,6 +15,8 @@ from support.services import is_ready
 CLIENTS = 2
 DRAIN = 0.5
 """The seconds between the last request to an instance and its SIGTERM."""
+PAUSE = 0.05
+"""The seconds between the requests of a client for two users."""
 
 
 class RollingReader(Reader):
@@ -68,6 +70,7 @@ class RollingReader(Reader):
             with httpx2.Client(base_url=self._url, timeout=60) as client:
                 while not self._ended.is_set() and str(client.base_url) == self._url:
                     self._create_and_change(client, f"{next(self._numbers)}@load.test")
+                    time.sleep(PAUSE)
 
     def _create_and_change(self, client: httpx2.Client, email: str) -> None:
         try:
