@@ -82,6 +82,8 @@ def make_releases(folder: Path) -> None:
     copy_template(folder)
     commit(folder, "The working tree")
     git(folder, "tag", NOW)
+    # Otherwise, each clone would link, and remove, a thousand files.
+    git(folder, "repack", "-adq")
 
 
 def remove(path: Path) -> None:

@@ -18,8 +18,12 @@ pytest_plugins = ["support.pytest_plugin"]
 
 @pytest.fixture(scope="session")
 def set_default_gitconfig() -> dict[str, str]:
-    """Configure Git for all tests; it does not wait for the disk."""
-    return {"core.fsync": "none", "maintenance.auto": "false"}
+    """Configure Git for all tests: no waiting for the disk, and no sample hooks."""
+    return {
+        "core.fsync": "none",
+        "init.templateDir": "",
+        "maintenance.auto": "false",
+    }
 
 
 @pytest.fixture(scope="session")
