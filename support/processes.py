@@ -1,5 +1,6 @@
 """Runs commands, servers, Git and Copier in processes."""
 
+import fcntl
 import os
 import random
 import re
@@ -9,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -169,6 +170,14 @@ def commit(folder: Path, message: str = "All of it") -> None:
         git(folder, "init", "--quiet")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "--no-verify", "-m", message)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on the file ``path``, which all processes of the run share."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def wait_for(condition: Callable[[], object], timeout: float = 30) -> None:

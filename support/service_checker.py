@@ -17,7 +17,7 @@ import yaml
 from support import fork_server
 from support.copier_internals import Answers, CopierFixture, CopierProject
 from support.databases import create_database, drop_databases
-from support.processes import SCRIPTS, run
+from support.processes import SCRIPTS, locked, run
 from support.pythons import is_newer
 from support.shared_servers import SharedServers
 from support.variants import SERVER_BACKENDS
@@ -92,12 +92,17 @@ class ServiceChecker:
     def check_types(self, project: CopierProject) -> None:
         """Check the types for this Python, or for 3.12 if it needs a newer one.
 
-        From 3.12 on, the code is the same. For each further version, mypy would have to
-        read the types of all libraries again, which takes ten seconds.
+        From 3.12 on, the code is the same. For each version, mypy has to read the types
+        of all libraries, which takes ten seconds. All workers share those for 3.12.
         """
-        oldest = project.answers.get("python_min", "3.11")
-        python = "3.12" if is_newer(oldest) else ""
-        self.findings += fork_server.check_types(project.path, self.mypy_cache, python)
+        cache = self.mypy_cache
+        if is_newer(project.answers.get("python_min", "3.11")):
+            cache = cache.with_name("mypy-3.12")
+            with locked(cache.with_name("mypy-3.12.lock")):
+                found = fork_server.check_types(project.path, cache, "3.12")
+        else:
+            found = fork_server.check_types(project.path, cache)
+        self.findings += found
 
     def run_suite(self, project: CopierProject, environment: Mapping[str, str]) -> None:
         """Run the suite: it must pass, cover all code, and leave no file behind."""

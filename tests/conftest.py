@@ -1,6 +1,5 @@
 """Fixtures for all tests: the template, the servers, and the checks of a service."""
 
-import fcntl
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from support import template
 from support.copier_internals import CopierFixture, Questionnaire
-from support.processes import SCRIPTS, run
+from support.processes import SCRIPTS, locked, run
 from support.samples import Samples, samples_of
 from support.service_checker import ServiceChecker
 from support.shared_servers import SharedServers, servers_of
@@ -88,8 +87,7 @@ def mypy_cache(pytestconfig: pytest.Config, worker_id: str) -> Path:
     cache = pytestconfig.cache.mkdir(f"mypy-{worker_id.replace('master', 'gw0')}")
     if not any(cache.iterdir()):
         ours = template.ROOT / ".mypy_cache"
-        with (cache.parent / "mypy.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(cache.with_name("mypy.lock")):
             if not ours.exists():
                 run([SCRIPTS / "mypy"], template.ROOT)
         shutil.copytree(ours, cache, dirs_exist_ok=True)
