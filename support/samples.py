@@ -5,10 +5,10 @@ other answers, a pairwise sample suffices: every two answers that are possible t
 occur together in at least one service.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import cycle, groupby
+from itertools import cycle, groupby, product
 from typing import Any
 
 import pytest
@@ -92,34 +92,20 @@ class Sampler:
         self._choices = cache(lambda name: all_choices(questionnaire, name))
 
     def url_samples(self) -> Iterator[Variant]:
-        """Yield every form of a URL, paired with the answers that may depend on it.
+        """Yield every form of a URL, in each mode that it allows.
 
-        ``database_url`` is the form, which the test fills in.
+        ``database_url`` is the form, which the test fills in. The other answers that
+        affect the use of the URL take turns.
         """
-        backends = {form: name for name, forms in URL_FORMS.items() for form in forms}
-        urls = {form: URL_FORMS[name][form] for form, name in backends.items()}
-        modes = {
-            form: [
-                answers["mode"]
-                for answers in self._questionnaire.expand(
-                    {"database_url": url.format(**SOMEWHERE)}, {"mode": ALL}
-                )
-            ]
-            for form, url in urls.items()
-        }
-        names = ("pool", "transaction", "alembic")
-        axes = {
-            "form": list(urls),
-            "mode": sorted({mode for of_form in modes.values() for mode in of_form}),
-            **{name: self._choices(name) for name in names},
-        }
-
-        def is_possible(row: Mapping[str, Any]) -> bool:
-            return "mode" not in row or row["mode"] in modes[row["form"]]
-
-        for row in pairs(axes, is_possible):
-            form = row["form"]
-            yield self._sample(f"url-{form}", backends[form], urls[form], row)
+        names = ("pool", "alembic", "transaction")
+        turns = cycle(product(*map(self._choices, names)))
+        for backend, forms in URL_FORMS.items():
+            for form, url in forms.items():
+                given = {"database_url": url.format(**SOMEWHERE)}
+                for answers in self._questionnaire.expand(given, {"mode": ALL}):
+                    others = dict(zip(names, next(turns), strict=True))
+                    row = {**answers, **others}
+                    yield self._sample(f"url-{form}", backend, url, row)
 
     def tuning_samples(self) -> Iterator[Variant]:
         """Yield numbers, pings and Pythons, paired with answers that may affect them.
@@ -269,17 +255,7 @@ def with_pool(driver: Variant, pool: str, policy: str) -> Variant:
     return replace(driver, id=f"{driver.id}-{pool}-{policy}", answers=answers)
 
 
-def pairs(
-    axes: Mapping[str, Sequence[Any]],
-    is_possible: Callable[[Mapping[str, Any]], bool] | None = None,
-) -> Iterator[Mapping[str, Any]]:
-    """Yield rows in which all possible pairs of values occur."""
-    names = list(axes)
-
-    def check(values: Sequence[Any]) -> bool:
-        return is_possible is None or is_possible(
-            dict(zip(names, values, strict=False))
-        )
-
-    for values in AllPairs(list(axes.values()), filter_func=check):
-        yield dict(zip(names, values, strict=True))
+def pairs(axes: Mapping[str, Sequence[Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield rows in which all pairs of values occur."""
+    for values in AllPairs(list(axes.values())):
+        yield dict(zip(axes, values, strict=True))
