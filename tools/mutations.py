@@ -129,7 +129,7 @@ MUTATIONS = [
     Mutation(
         "WebSockets hold permits",
         LIMITER,
-        "if not isinstance(connection, Request):",
+        "if not isinstance(http, Request):",
         "if False:",
     ),
     Mutation(
@@ -348,7 +348,7 @@ MUTATIONS = [
                 "raise",
             ),
             ("nobody watches", "await self.check()", "pass"),
-            ("writes are not noted", "writes.committed = True", "pass"),
+            ("writes are not noted", 'scope["has_written"] = True', "pass"),
         ]
     ),
     Mutation(
