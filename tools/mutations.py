@@ -397,7 +397,9 @@ MUTATIONS = [
     ),
     Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
-    Mutation("lines have no request", LOGS, "if scope is None:", "if True:"),
+    Mutation(
+        "lines have no request", LOGS, "if scope := request_scope.get():", "if False:"
+    ),
     Mutation("no traceback", LOGS, "if record.exc_info:", "if False:"),
     Mutation(
         "an error outside of the middleware has no response",
