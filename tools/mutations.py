@@ -375,6 +375,13 @@ MUTATIONS = [
         '        log_if_slow("statement"',
     ),
     Mutation(
+        "an unreachable server is a 500",
+        SLOW_LOG,
+        "except OSError",
+        "except ZeroDivisionError",
+        answers=ASYNCPG,
+    ),
+    Mutation(
         "waits for a permit are not logged",
         LIMITER,
         'log_if_slow("wait for a permit", begun)',
