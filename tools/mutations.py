@@ -52,9 +52,9 @@ MUTATIONS = [
     Mutation(
         "commit after an error",
         SESSION,
-        "            finally:\n                await session.close()",
-        "            finally:\n                await session.commit()\n"
-        "                await session.close()",
+        "            yield session\n            await session.commit()",
+        "            try:\n                yield session\n"
+        "            finally:\n                await session.commit()",
     ),
     Mutation("no commit", SESSION, "await session.commit()", "pass"),
     Mutation(
@@ -91,7 +91,7 @@ MUTATIONS = [
     Mutation(
         "a permit for each session",
         LIMITER,
-        'sessions = getattr(state, "database_sessions", 0)',
+        'sessions = scope.get("database_sessions", 0)',
         "sessions = 0",
     ),
     Mutation(
@@ -127,10 +127,16 @@ MUTATIONS = [
         backend="sqlite",
     ),
     Mutation(
+        "WebSockets hold permits",
+        LIMITER,
+        "if not isinstance(http, Request):",
+        "if False:",
+    ),
+    Mutation(
         "WebSockets hold sessions",
         SESSION,
-        "    if isinstance(connection, Request):\n        return connection\n",
-        "    return connection  # type: ignore[return-value]\n",
+        "if not isinstance(http, Request):",
+        "if False:",
         answers={"pool": "null"},
     ),
     Mutation(
@@ -342,7 +348,7 @@ MUTATIONS = [
                 "raise",
             ),
             ("nobody watches", "await self.check()", "pass"),
-            ("writes are not noted", "writes.committed = True", "pass"),
+            ("writes are not noted", 'scope["has_written"] = True', "pass"),
         ]
     ),
     Mutation(
@@ -357,7 +363,7 @@ MUTATIONS = [
         "the log has parameters",
         SLOW_LOG,
         "statement=statement)\n    return",
-        'statement=f"{statement} {others[0]}")\n    return',
+        'statement=f"{statement} {rest[0]}")\n    return',
     ),
     Mutation("statements are never slow", SLOW_LOG, "if 0 <", "if False and 0 <"),
     Mutation("off is a threshold of 0", SLOW_LOG, "if 0 <", "if 0 <="),
@@ -367,6 +373,13 @@ MUTATIONS = [
         '    finally:\n        log_if_slow("statement"',
         "    except ZeroDivisionError:\n        pass\n    else:\n"
         '        log_if_slow("statement"',
+    ),
+    Mutation(
+        "an unreachable server is a 500",
+        SLOW_LOG,
+        "except OSError",
+        "except ZeroDivisionError",
+        answers=ASYNCPG,
     ),
     Mutation(
         "waits for a permit are not logged",
@@ -391,7 +404,9 @@ MUTATIONS = [
     ),
     Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
-    Mutation("lines have no request", LOGS, "if scope is None:", "if True:"),
+    Mutation(
+        "lines have no request", LOGS, "if scope := request_scope.get():", "if False:"
+    ),
     Mutation("no traceback", LOGS, "if record.exc_info:", "if False:"),
     Mutation(
         "an error outside of the middleware has no response",
