@@ -133,7 +133,7 @@ def test_three_upgrades_at_once(service: MigratedService) -> None:
     assert codes == [0, 0, 0], output
     assert output.count("Running upgrade 0001 -> 0002") == 1
     assert fourth.returncode != 0
-    assert "another process still" in fourth.stdout.splitlines()[-1]
+    assert "another process is still" in fourth.stdout.splitlines()[-1]
     assert service.version() == ["0002"]
 
 
