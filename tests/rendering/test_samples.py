@@ -1,6 +1,7 @@
 """Tests of samples: answers that do not span the variants, and fresh environments."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -163,6 +164,18 @@ def test_the_commands_of_the_ci_pass(service_checker: ServiceChecker) -> None:
         done = run(["bash", "-c", report], project.path, environment)
         assert done.returncode == 2, done.stdout
         assert "Coverage failure" in done.stdout
+
+
+def test_suite_runs_in_parallel(service_checker: ServiceChecker) -> None:
+    """With pytest-xdist, each worker finds the same tests, and has its own database."""
+    with service_checker.database("sqlite"):
+        project = service_checker.render({})
+        environment = clean_environment() | {"PYTHONPATH": str(project.path / "src")}
+        # pytest-copier does not belong to the service, and warns.
+        suite = [sys.executable, "-m", "pytest", "-p", "no:copier", "--numprocesses=2"]
+        ran = run(suite, project.path, environment)
+        if ran.returncode:
+            service_checker.findings.append(ran.stdout)
 
 
 def test_fresh_environments_cover_every_python_and_driver(
