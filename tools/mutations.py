@@ -118,11 +118,11 @@ MUTATIONS = [
         "settings.database_max_overflow + 1",
         "settings.database_max_overflow",
     ),
-    Mutation("nesting without a limit", NESTING, "default=2", "default=9"),
+    Mutation("nesting without a limit", NESTING, "len(outer) > 1", "len(outer) > 9"),
     Mutation(
         "nested writes on SQLite",
         NESTING,
-        "    if is_writing.get():",
+        "    if any(each.is_open for each in enclosing.get()):",
         "    if False:",
         backend="sqlite",
     ),
