@@ -6,13 +6,14 @@ which answers are possible. pytest-copier uses the same internals.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from copier import run_copy
+from copier import _template, _vcs, run_copy
 from copier._main import Worker
 from copier._template import load_template_config
 from copier._types import MISSING
@@ -152,12 +153,29 @@ def choices_of(question: Question) -> list[Any]:
     return [True, False]
 
 
-def skip_executable_bits() -> None:
-    """Skip a Git command for each file, which matters only on Windows.
+def skip_git_commands() -> None:
+    """Skip Git commands that have no effect in these tests.
 
-    Copier ignores its result if ``core.fileMode`` is true.
+    They set the executable bits of files on Windows, and find out whether a folder that
+    is no repository is a bundle.
     """
     Worker._sync_git_index_executable_bit = lambda *_: None  # type: ignore[method-assign]
+    _vcs.is_git_bundle = lambda *_: False
+
+
+def remember_configurations() -> None:
+    """Let Copier parse the same questions once per process."""
+    load = _template.load_template_config
+    loaded: dict[object, Any] = {}
+
+    def load_once(path: Path, *args: Any) -> Any:
+        files = [path, *sorted(path.parent.glob("includes/*.yml"))]
+        key = tuple(each.read_bytes() for each in files)
+        if key not in loaded:
+            loaded[key] = load(path, *args)
+        return deepcopy(loaded[key])
+
+    _template.load_template_config = load_once  # type: ignore[assignment]
 
 
 def remember_compiled_templates() -> None:

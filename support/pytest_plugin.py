@@ -14,7 +14,11 @@ import pytest
 
 from support import fork_server
 from support.answer_changes import Change, changes
-from support.copier_internals import remember_compiled_templates, skip_executable_bits
+from support.copier_internals import (
+    remember_compiled_templates,
+    remember_configurations,
+    skip_git_commands,
+)
 from support.fault_figures import FiguresReport
 from support.run_summary import Summary
 from support.samples import SAMPLES, samples_of
@@ -38,7 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # On a disk, each folder that a test creates and removes takes milliseconds.
     tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir(ROOM_NEEDED))
     remember_compiled_templates()
-    skip_executable_bits()
+    remember_configurations()
+    skip_git_commands()
     if hasattr(config, "workerinput"):
         shared = json.loads(config.workerinput["shared"])
         config.stash[SERVERS] = SharedServers(**shared["servers"])
