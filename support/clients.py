@@ -149,10 +149,11 @@ def send_at_once(
 async def repeat_until(
     done: asyncio.Event, work: Callable[[], Awaitable[object]], clients: int
 ) -> None:
-    """Have ``clients`` concurrent clients repeat ``work`` until ``done``."""
+    """Have concurrent ``clients`` repeat ``work``, with short pauses, until ``done``."""
 
     async def client() -> None:
         while not done.is_set():
             await work()
+            await asyncio.sleep(0.05)  # Leave time for the tests beside this one.
 
     await asyncio.gather(*(client() for _ in range(clients)))

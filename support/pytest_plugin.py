@@ -4,6 +4,7 @@ The main process lists the samples of variants and starts the servers, and passe
 on to pytest-xdist's workers.
 """
 
+import gc
 import json
 import os
 import tempfile
@@ -39,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(50_000)  # Rendering creates many objects, and few cycles.
     # On a disk, each folder that a test creates and removes takes milliseconds.
     tempfile.tempdir = os.environ.setdefault("TMPDIR", roomy_dir(ROOM_NEEDED))
     remember_compiled_templates()

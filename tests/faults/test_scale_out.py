@@ -52,8 +52,7 @@ def use_during(
         ledger = Ledger()
 
         async def write_and_read(clients: Clients) -> None:
-            if await clients.write(next(next_path)) != "201":
-                await asyncio.sleep(0.05)
+            await clients.write(next(next_path))
             if reads_own:
                 await clients.read_own()
             else:
