@@ -149,7 +149,7 @@ def send_at_once(
 async def repeat_until(
     done: asyncio.Event, work: Callable[[], Awaitable[object]], clients: int
 ) -> None:
-    """Have concurrent ``clients`` repeat ``work``, with short pauses, until ``done``."""
+    """Have concurrent ``clients`` repeat ``work``, with pauses, until ``done``."""
 
     async def client() -> None:
         while not done.is_set():
