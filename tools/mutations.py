@@ -26,6 +26,7 @@ TRACKING, SETTINGS = "src/service/db/write_tracking.py", "src/service/settings.p
 API_ERRORS, HEALTH = "src/service/api_errors.py", "src/service/health.py"
 FAILOVER, PRE_PING = "src/service/db/failover.py", "src/service/db/pre_ping.py"
 REPLICA_FILE = "src/service/db/read_replica.py"
+INVALID_STATEMENTS = "src/service/db/invalid_statements.py"
 SLOW_LOG, TELEMETRY = "src/service/db/slow_log.py", "src/service/db/telemetry.py"
 LOGS, OPENTELEMETRY = "src/service/logs.py", {"telemetry": "opentelemetry"}
 SYNC = {"mode": "sync"}
@@ -125,6 +126,58 @@ MUTATIONS = [
         "    if any(each.is_open for each in enclosing.get()):",
         "    if False:",
         backend="sqlite",
+    ),
+    Mutation(
+        "invalid prepared statements stay",
+        INVALID_STATEMENTS,
+        'if function == "RevalidateCachedQuery":',
+        "if False:",
+    ),
+    Mutation(
+        "a model's own mapper arguments turn the fetching of defaults off",
+        BASE,
+        "mapper.eager_defaults is not False",
+        "mapper.eager_defaults",
+    ),
+    Mutation(
+        "a task inherits a session that has ended",
+        NESTING,
+        "        session.is_open = False",
+        "        pass",
+    ),
+    Mutation(
+        "a duplicate primary key has no column",
+        ERRORS,
+        'if names[-1:] == ["PRIMARY"]:',
+        "if False:",
+        backend="mysql",
+    ),
+    Mutation(
+        "a value is taken for a name",
+        ERRORS,
+        "names[-1], names[-1:]",
+        "names[0], names[:1]",
+        backend="mysql",
+    ),
+    Mutation(
+        "tables without a model are an internal error",
+        ERRORS,
+        "Base.metadata.tables.get(table[1])",
+        "Base.metadata.tables[table[1]]",
+        backend="sqlite",
+    ),
+    Mutation(
+        "an INSERT in a CTE is a read",
+        TRACKING,
+        "elif not writes:",
+        "elif False:",
+        answers=EXPLICIT,
+    ),
+    Mutation(
+        "remedies are logged twice",
+        API_ERRORS,
+        "error.add_note(line)",
+        "pass",
     ),
     Mutation(
         "WebSockets hold permits",
