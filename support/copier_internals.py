@@ -15,7 +15,6 @@ from typing import Any
 import jinja2
 from copier import _template, _vcs, run_copy
 from copier._main import Worker
-from copier._template import load_template_config
 from copier._types import MISSING
 from copier._user_data import AnswersMap, Question
 from pytest_copier.plugin import CopierFixture, CopierProject
@@ -42,7 +41,7 @@ class Conversation:
 
 def read_config(path: Path) -> Answers:
     """Return the content of a ``copier.yml`` and of the files that it includes."""
-    return load_template_config(path)
+    return _template.load_template_config(path)
 
 
 def answer_questions(template: Path, data: Answers, destination: Path) -> Conversation:
