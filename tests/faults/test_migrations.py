@@ -36,6 +36,10 @@ down_revision = "0001"
 
 def upgrade() -> None:
     {}
+
+
+def downgrade() -> None:
+    pass
 '''
 PAUSE = """op.create_table("twice", sa.Column("id", sa.Integer, primary_key=True))
     Path("running").touch()
@@ -192,3 +196,22 @@ def test_run_after_a_failed_migration(service: MigratedService) -> None:
         assert service.upgrade().returncode == 0
     assert service.version() == ["0002"]
     assert service.rows("SELECT count(*) FROM half") == ["0"]
+
+
+@SERVERS
+def test_suite_runs_again_on_an_existing_database(service: MigratedService) -> None:
+    """It leaves the database empty; a migration may end the transaction."""
+    create = 'op.create_index("ix_name", "users", ["name"])'
+    drop = 'op.drop_index("ix_name", "users")'
+    block = "with op.get_context().autocommit_block():"
+    service.write_migration(f"{block}\n        {create}\n        {drop}")
+    service.environment["TEST_DATABASE_URL"] = service.url
+    service.environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    tests = ["tests/test_migrations.py", "tests/test_users.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "anyio.pytest_plugin", *tests]
+
+    for _ in range(2):
+        suite = run(command, service.folder, service.environment)
+
+        assert suite.returncode == 0, suite.stdout
+        assert service.version() == []
