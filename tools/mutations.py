@@ -167,6 +167,34 @@ MUTATIONS = [
         backend="sqlite",
     ),
     Mutation(
+        "a truncated name is not known",
+        ERRORS,
+        """str(preparer.format_constraint(constraint)).strip('"')""",
+        "constraint.name",
+    ),
+    Mutation(
+        "constraints of columns are not known",
+        ERRORS,
+        "for check in column.constraints",
+        "for check in ()",
+    ),
+    *(
+        Mutation(name, ERRORS, old, new, backend="sqlite")
+        for name, old, new in [
+            ("RESTRICT is an internal error", '== "FOREIGN KEY', '== "'),
+            (
+                "large integers are an internal error",
+                "error, OverflowError",
+                "error, EOFError",
+            ),
+            (
+                "words of the driver are columns",
+                'message.partition("failed: ")[2]',
+                "message",
+            ),
+        ]
+    ),
+    Mutation(
         "an INSERT in a CTE is a read",
         TRACKING,
         "elif not writes:",
