@@ -46,6 +46,11 @@ PAUSE = """op.create_table("twice", sa.Column("id", sa.Integer, primary_key=True
     while not Path("go_on").exists():
         time.sleep(0.02)
 """
+VIEW = """
+
+class Name(Base):
+    __table__ = Table("names", MetaData(), Column("name", String, primary_key=True))
+"""
 CONCURRENT_INDEX = """
     with op.get_context().autocommit_block():
         op.create_index("ix_name", "users", ["name"], postgresql_concurrently=True)
@@ -200,11 +205,15 @@ def test_run_after_a_failed_migration(service: MigratedService) -> None:
 
 @SERVERS
 def test_suite_runs_again_on_an_existing_database(service: MigratedService) -> None:
-    """It leaves the database empty; a migration may end the transaction."""
-    create = 'op.create_index("ix_name", "users", ["name"])'
-    drop = 'op.drop_index("ix_name", "users")'
-    block = "with op.get_context().autocommit_block():"
-    service.write_migration(f"{block}\n        {create}\n        {drop}")
+    """It leaves the database empty; migrations may end the transaction."""
+    service.write_migration(
+        "with op.get_context().autocommit_block():\n"
+        '        op.execute("CREATE VIEW names AS SELECT name FROM users")\n'
+        '        op.execute("DROP VIEW names")'
+    )
+    models = service.folder / "src/service/users/models.py"
+    imports = "from sqlalchemy import Column, MetaData, Table\n"
+    models.write_text(imports + models.read_text() + VIEW)
     service.environment["TEST_DATABASE_URL"] = service.url
     service.environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     tests = ["tests/test_migrations.py", "tests/test_users.py"]
