@@ -202,6 +202,12 @@ MUTATIONS = [
         answers=EXPLICIT,
     ),
     Mutation(
+        "the change of a deleted row is an internal error",
+        API_ERRORS,
+        "app.exception_handler(StaleDataError)",
+        "app.exception_handler(KeyError)",
+    ),
+    Mutation(
         "remedies are logged twice",
         API_ERRORS,
         "error.add_note(line)",
