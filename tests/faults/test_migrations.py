@@ -216,7 +216,12 @@ def test_suite_runs_again_on_an_existing_database(service: MigratedService) -> N
     models.write_text(imports + models.read_text() + VIEW)
     service.environment["TEST_DATABASE_URL"] = service.url
     service.environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    tests = ["tests/test_migrations.py", "tests/test_users.py"]
+    # Here, the tests of the migrations run before the tests with a model.
+    tests = [
+        "tests/test_migrations.py",
+        "tests/test_users.py",
+        "tests/db/test_errors.py",
+    ]
     command = [sys.executable, "-m", "pytest", "-p", "anyio.pytest_plugin", *tests]
 
     for _ in range(2):
