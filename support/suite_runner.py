@@ -1,8 +1,10 @@
-"""Runs the suite or the type check of a rendered service in a child process."""
+"""Runs the suite of a rendered service, or another program, in a child process."""
 
 import os
+import runpy
 import sys
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,25 @@ def run_mypy(*options: str) -> dict[str, Any]:
     findings, trouble, status = mypy.api.run([*options])
     print(findings, trouble)
     return {"status": status}
+
+
+def run_program(name: str, *arguments: str) -> dict[str, Any]:
+    """Run a console script, or the Python file that is the first argument."""
+    sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv = [name, *arguments]
+    try:
+        if name == "python":
+            sys.argv = [*arguments]
+            sys.path.insert(0, str(Path(arguments[0]).parent))
+            runpy.run_path(arguments[0], run_name="__main__")
+        elif name == "pytest":
+            sys.exit(pytest.main([*arguments], plugins=[anyio.pytest_plugin]))
+        else:
+            (script,) = entry_points(group="console_scripts", name=name)
+            sys.exit(script.load()())
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return {"status": 1}
+        return {"status": int(end.code or 0)}
+    return {"status": 0}
