@@ -82,7 +82,6 @@ class Reader:
         self.environment = clean_environment() | {
             "PATH": f"{tools}:{os.environ['PATH']}",
             "PYTHONPATH": "src",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": "user.name",
             "GIT_CONFIG_VALUE_0": "User",
