@@ -503,6 +503,14 @@ MUTATIONS = [
         answers={"driver": "asyncmy"},
     ),
     Mutation(
+        "a lost connection has no reason",
+        ENGINE,
+        'DatabaseUnreachableError("the connection was lost")',
+        "DatabaseUnreachableError",
+        backend="mysql",
+        answers={"driver": "aiomysql"},
+    ),
+    Mutation(
         "a slug is longer than its column",
         "src/service/posts/routes.py",
         're.findall("[A-Za-z0-9]+", title)',
