@@ -456,6 +456,7 @@ MUTATIONS = [
         "pass",
     ),
     Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
+    Mutation("Gunicorn writes errors", LOGS, '"uvicorn.error", ', ""),
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
     Mutation(
         "lines have no request", LOGS, "if scope := request_scope.get():", "if False:"
