@@ -65,6 +65,13 @@ MUTATIONS = [
         "close_resets_only=True",
     ),
     Mutation(
+        "events use the session",
+        SESSION,
+        "if session.in_transaction():  # An unused session needs no thread.",
+        "if True:",
+        answers=SYNC,
+    ),
+    Mutation(
         "a forgotten write is lost",
         SESSION,
         "if session.new or session.dirty or session.deleted:",
