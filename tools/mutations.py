@@ -65,6 +65,13 @@ MUTATIONS = [
         "close_resets_only=True",
     ),
     Mutation(
+        "events use the session",
+        SESSION,
+        "if session.in_transaction():  # An unused session needs no thread.",
+        "if True:",
+        answers=SYNC,
+    ),
+    Mutation(
         "a forgotten write is lost",
         SESSION,
         "if session.new or session.dirty or session.deleted:",
@@ -456,6 +463,7 @@ MUTATIONS = [
         "pass",
     ),
     Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
+    Mutation("Gunicorn writes errors", LOGS, '"uvicorn.error", ', ""),
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
     Mutation(
         "lines have no request", LOGS, "if scope := request_scope.get():", "if False:"
