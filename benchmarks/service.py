@@ -92,7 +92,7 @@ LAYERS = {
         environment={"DATABASE_POOL_PRE_PING": "always"},
     ),
     "default-gc": Layer(
-        "rendered, Python's default threshold of garbage", default_gc=True
+        "rendered, with the default threshold of the garbage collector", default_gc=True
     ),
     "no-limit": Layer("rendered, without the limiter", limited=False),
 }

@@ -1,8 +1,8 @@
-"""Runs suites, type checks and services in child processes with imported libraries.
+"""Runs suites, programs and services in child processes with imported libraries.
 
 Importing FastAPI, SQLAlchemy and the other libraries takes longer than the suite of a
 rendered service. multiprocessing's fork server imports them once (``preloaded.py``) and
-forks a child for each suite, type check and service. A child inherits the imported
+forks a child for each suite, program and service. A child inherits the imported
 libraries, and nothing from earlier children. The tests themselves do not fork: under
 pytest-xdist they have threads, and forking a process with threads is unsafe.
 """
@@ -39,10 +39,10 @@ _context.set_forkserver_preload(["support.preloaded"])
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a suite or a type check in a child process."""
+    """The result of a suite or a program in a child process."""
 
     status: int
-    """The exit code of pytest or mypy; if negative, the signal that ended the child."""
+    """The exit code; if negative, the signal that ended the child."""
     output: str
     ended_after: float = 0.0
     """The seconds after which the child was killed; 0 if it ended by itself."""
@@ -111,6 +111,13 @@ def check_types(project: Path, cache: Path, python: str = "") -> list[str]:
         options.append(f"--python-version={python}")
     result = run_in_child("run_mypy", options, project, {}, SUITE_LIMIT)
     return [result.output] if result.status else []
+
+
+def run_program(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Result:
+    """Run a console script, such as ``["alembic", "check"]``, or ``python`` a file."""
+    return run_in_child("run_program", command, folder, environment, SUITE_LIMIT)
 
 
 def start_service(

@@ -73,14 +73,6 @@ class Receiver:
             for span in scope.spans
         ]
 
-    def resources(self) -> list[dict[str, Any]]:
-        """Return the attributes of the resources that sent metrics."""
-        return [
-            attributes(resource.resource.attributes)
-            for message in self.metrics
-            for resource in message.resource_metrics
-        ]
-
     def points(self, name: str) -> Iterator[tuple[dict[str, Any], Any]]:
         """Yield the points of a metric, with attributes, in the order of arrival."""
         for message in self.metrics:

@@ -19,6 +19,7 @@ MODULES = [
     "asyncpg",
     "fastapi.middleware",
     "fastapi.testclient",
+    "mypy.main",
     "pdb",
     "psycopg",
     "pydantic.v1",

@@ -1,8 +1,10 @@
-"""Runs the suite or the type check of a rendered service in a child process."""
+"""Runs the suite of a rendered service, or another program, in a child process."""
 
 import os
+import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +51,20 @@ def run_suite(package: str) -> dict[str, Any]:
         branch=True, source=[str(source)], exclude_lines=EXCLUDED_LINES
     )
     counts = Counts()
-    # Of the installed plugins, the service depends only on anyio's.
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options = ["-p", "no:cacheprovider", "--color=no", "--tb=short"]
     with ImportManager(measured, FileMatcher([source])):
-        status = pytest.main(
-            ["-p", "no:cacheprovider", "--color=no", "--tb=short"],
-            plugins=[counts, anyio.pytest_plugin],
-        )
+        status = run_pytest(options, counts)
     return {
-        "status": int(status),
+        "status": status,
         **vars(counts),
         "missing": missing_lines(measured.get_coverage()["files"]),
     }
+
+
+def run_pytest(arguments: Sequence[str], *plugins: object) -> int:
+    """Run pytest; of the installed plugins, a service depends only on anyio's."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    return int(pytest.main([*arguments], plugins=[*plugins, anyio.pytest_plugin]))
 
 
 def missing_lines(files: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -83,3 +87,25 @@ def run_mypy(*options: str) -> dict[str, Any]:
     findings, trouble, status = mypy.api.run([*options])
     print(findings, trouble)
     return {"status": status}
+
+
+def run_program(name: str, *arguments: str) -> dict[str, Any]:
+    """Run a console script, or the Python file that is the first argument."""
+    sys.path[:0] = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv = [name, *arguments]
+    try:
+        if name == "python":
+            sys.argv = [*arguments]
+            sys.path.insert(0, str(Path(arguments[0]).parent))
+            runpy.run_path(arguments[0], run_name="__main__")
+        elif name == "pytest":
+            sys.exit(run_pytest(arguments))
+        else:
+            (script,) = entry_points(group="console_scripts", name=name)
+            sys.exit(script.load()())
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return {"status": 1}
+        return {"status": int(end.code or 0)}
+    return {"status": 0}

@@ -65,6 +65,13 @@ MUTATIONS = [
         "close_resets_only=True",
     ),
     Mutation(
+        "events use the session",
+        SESSION,
+        "if session.in_transaction():  # An unused session needs no thread.",
+        "if True:",
+        answers=SYNC,
+    ),
+    Mutation(
         "a forgotten write is lost",
         SESSION,
         "if session.new or session.dirty or session.deleted:",
@@ -490,6 +497,7 @@ MUTATIONS = [
         "pass",
     ),
     Mutation("uvicorn's lines are its own", LOGS, '"uvicorn", "uvicorn.access", ', ""),
+    Mutation("Gunicorn writes errors", LOGS, '"uvicorn.error", ', ""),
     Mutation("statements are echoed twice", LOGS, ', "sqlalchemy.engine.Engine"', ""),
     Mutation(
         "lines have no request", LOGS, "if scope := request_scope.get():", "if False:"
@@ -535,6 +543,14 @@ MUTATIONS = [
         "timeout(None)",
         backend="mysql",
         answers={"driver": "asyncmy"},
+    ),
+    Mutation(
+        "a lost connection has no reason",
+        ENGINE,
+        'DatabaseUnreachableError("the connection was lost")',
+        "DatabaseUnreachableError",
+        backend="mysql",
+        answers={"driver": "aiomysql"},
     ),
     Mutation(
         "a slug is longer than its column",

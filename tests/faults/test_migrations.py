@@ -1,19 +1,18 @@
 """Migrations that run concurrently, that a lock blocks, and that fail halfway."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
+from support import fork_server
 from support.databases import DRIVERS
 from support.fault_services import Render, Rendering
-from support.processes import clean_environment, kill, run, start, wait_for
+from support.processes import SCRIPTS, clean_environment, kill, start, wait_for
 from support.variants import BACKENDS, Variant
 
-ALEMBIC = [sys.executable, "-m", "alembic"]
 ANSWERS = {
     "postgresql": {"mode": "async", "driver": "asyncpg"},
     "mysql": {"mode": "sync"},
@@ -76,15 +75,16 @@ class MigratedService:
         path = self.folder / "migrations/versions/0002_test.py"
         path.write_text(MIGRATION.format(upgrade).lstrip())
 
-    def upgrade(self, **settings: object) -> subprocess.CompletedProcess[str]:
+    def upgrade(self, **settings: object) -> fork_server.Result:
         """Run `alembic upgrade head`; ``lock_timeout`` is MIGRATION_LOCK_TIMEOUT."""
         environment = {f"MIGRATION_{k.upper()}": str(v) for k, v in settings.items()}
-        command = [*ALEMBIC, "upgrade", "head"]
-        return run(command, self.folder, self.environment | environment)
+        return fork_server.run_program(
+            ["alembic", "upgrade", "head"], self.folder, self.environment | environment
+        )
 
     def start_upgrade(self, log: Path) -> subprocess.Popen[bytes]:
         """Start `alembic upgrade head`, which logs to ``log``."""
-        command = [*ALEMBIC, "upgrade", "head"]
+        command = [str(SCRIPTS / "alembic"), "upgrade", "head"]
         return start(command, self.folder, self.environment, log)
 
     def version(self) -> list[str]:
@@ -110,7 +110,7 @@ def service(request: pytest.FixtureRequest, render: Render) -> MigratedService:
 @pytest.fixture
 def open_transaction(service: MigratedService) -> Iterator[None]:
     """Read the users in a transaction that stays open inside the ``with`` block."""
-    assert service.upgrade().returncode == 0
+    assert service.upgrade().status == 0
     url = make_url(service.url).set(drivername=DRIVERS[service.backend])
     with create_engine(url, poolclass=NullPool).connect() as connection:
         connection.exec_driver_sql("SELECT * FROM users").all()
@@ -141,8 +141,8 @@ def test_three_upgrades_at_once(service: MigratedService) -> None:
     output = "".join(log.read_text() for log in logs)
     assert codes == [0, 0, 0], output
     assert output.count("Running upgrade 0001 -> 0002") == 1
-    assert fourth.returncode != 0
-    assert "another process is still" in fourth.stdout.splitlines()[-1]
+    assert fourth.status != 0
+    assert "another process is still" in fourth.output.splitlines()[-1]
     assert service.version() == ["0002"]
 
 
@@ -155,9 +155,9 @@ def test_migration_gives_up_on_a_lock(service: MigratedService) -> None:
 
     blocked = service.upgrade(lock_timeout=1, statement_timeout=5)
 
-    assert blocked.returncode != 0
+    assert blocked.status != 0
     message = {"postgresql": "lock timeout", "mysql": "Lock wait timeout exceeded"}
-    assert message[service.backend] in blocked.stdout
+    assert message[service.backend] in blocked.output
     assert service.version() == ["0001"]
 
 
@@ -172,9 +172,9 @@ def test_statements_of_migrations_have_a_timeout_of_their_own(
     too_long = service.upgrade(statement_timeout=1)
     long = service.upgrade()
 
-    assert too_long.returncode != 0
-    assert "statement" in too_long.stdout
-    assert long.returncode == 0, long.stdout
+    assert too_long.status != 0
+    assert "statement" in too_long.output
+    assert long.status == 0, long.output
 
 
 @ALL
@@ -182,7 +182,7 @@ def test_run_after_a_failed_migration(service: MigratedService) -> None:
     """A failed migration leaves nothing behind, except on MySQL."""
     create = 'op.create_table("half", sa.Column("id", sa.Integer, primary_key=True))'
     fail = '\n    op.execute("SELECT nothing FROM nowhere")'
-    assert service.upgrade().returncode == 0
+    assert service.upgrade().status == 0
     service.write_migration(create + fail)
 
     failed = service.upgrade()
@@ -190,15 +190,15 @@ def test_run_after_a_failed_migration(service: MigratedService) -> None:
     service.write_migration(create)
     again = service.upgrade()
 
-    assert failed.returncode != 0
+    assert failed.status != 0
     assert version == ["0001"]
     if service.backend != "mysql":
-        assert again.returncode == 0, again.stdout
+        assert again.status == 0, again.output
     else:
-        assert "Table 'half' already exists" in again.stdout
+        assert "Table 'half' already exists" in again.output
         assert service.version() == ["0001"]
         service.write_migration(f"{create[:-1]}, if_not_exists=True)")
-        assert service.upgrade().returncode == 0
+        assert service.upgrade().status == 0
     assert service.version() == ["0002"]
     assert service.rows("SELECT count(*) FROM half") == ["0"]
 

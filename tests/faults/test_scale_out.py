@@ -468,7 +468,9 @@ def test_conflicting_writes_in_a_cluster(
         return ledger
 
     def stars() -> int:
-        return int(rendering.rows("SELECT sum(stars) FROM notes")[0])
+        # This node first applies what the other one has committed.
+        wait = "SET STATEMENT wsrep_sync_wait = 1 FOR"
+        return int(rendering.rows(f"{wait} SELECT sum(stars) FROM notes")[0])
 
     retried = asyncio.run(post(f"/count/{note}?isolation=SERIALIZABLE", 20))
     counted = stars()

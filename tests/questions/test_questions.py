@@ -149,7 +149,7 @@ def test_a_fact_cannot_be_given_as_an_answer(name: str) -> None:
         ),
         (
             {"database_url": SERVER, "mode": "sync", "python_min": "3.12"},
-            "is_postgresql uses_psycopg has_pool has_pre_ping has_type_parameters",
+            "is_postgresql uses_psycopg has_pool has_server_pool has_type_parameters",
         ),
         (
             {"database_url": "postgresql+asyncpg://h/d", "pool": "null"},
@@ -170,7 +170,7 @@ def test_a_fact_cannot_be_given_as_an_answer(name: str) -> None:
         (
             {"database_url": "mysql+aiomysql://h/d", "transaction": "explicit"},
             """is_mysql is_async is_explicit uses_aiomysql needs_rsa has_pool
-            has_pre_ping""",
+            has_server_pool""",
         ),
         (
             {"database_url": "mysql://h/d", "driver": "asyncmy", "pool": "null"},

@@ -1,6 +1,7 @@
 """Tests of the fork server: its children share no state, and none outlives the run."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -107,22 +108,29 @@ def test_it():
 
 @pytest.mark.parametrize("killed", ["owner", "fork server"])
 def test_child_ends_with_the_process_that_asked(killed: str, tmp_path: Path) -> None:
-    suite = "def test_it():\n    while True:\n        pass\n"
+    suite = """\
+import os
+from pathlib import Path
+
+def test_it():
+    Path("fork_server").write_text(str(os.getppid()))
+    while True:
+        pass
+"""
     project = make_suite(tmp_path, suite)
+    fork_server = project / "fork_server"
     code = f"""\
 from pathlib import Path
 from support.fork_server import check_suite
 check_suite(Path({str(project)!r}), "service", {{}})
 """
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as owner:
-        children = psutil.Process(owner.pid).children
-        # The fork server is the one that has a child, which runs the suite.
-        wait_for(lambda: [each for each in children() if each.children()])
-        processes = children(recursive=True)
+        wait_for(lambda: fork_server.exists() and fork_server.read_text())
+        processes = psutil.Process(owner.pid).children(recursive=True)
         if killed == "owner":
             owner.kill()
         else:
-            psutil.Process(processes[-1].ppid()).kill()
+            os.kill(int(fork_server.read_text()), signal.SIGKILL)
     wait_for(lambda: not any(map(is_alive, processes)))
 
 

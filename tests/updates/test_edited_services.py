@@ -205,14 +205,13 @@ def test_imports_from_db_responses_work_after_the_update(
 
 def alembic(folder: Path, environment: dict[str, str], *commands: str) -> None:
     """Run Alembic's commands in a service, one after the other."""
-    # One process imports the service only once.
-    code = "import sys, alembic.config as a; [a.main(c.split()) for c in sys.argv[1:]]"
-    subprocess.run(
-        [sys.executable, "-c", code, *commands],
-        cwd=folder,
-        env=clean_environment() | {"PYTHONPATH": "src"} | environment,
-        check=True,
-    )
+    for command in commands:
+        done = fork_server.run_program(
+            ["alembic", *command.split()],
+            folder,
+            {"PYTHONPATH": "src"} | environment,
+        )
+        assert done.status == 0, done.output
 
 
 @pytest.fixture
