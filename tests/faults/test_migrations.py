@@ -215,17 +215,17 @@ def test_suite_runs_again_on_an_existing_database(service: MigratedService) -> N
     imports = "from sqlalchemy import Column, MetaData, Table\n"
     models.write_text(imports + models.read_text() + VIEW)
     service.environment["TEST_DATABASE_URL"] = service.url
-    service.environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     # Here, the tests of the migrations run before the tests with a model.
     tests = [
         "tests/test_migrations.py",
         "tests/test_users.py",
         "tests/db/test_errors.py",
     ]
-    command = [sys.executable, "-m", "pytest", "-p", "anyio.pytest_plugin", *tests]
 
     for _ in range(2):
-        suite = run(command, service.folder, service.environment)
+        suite = fork_server.run_program(
+            ["pytest", *tests], service.folder, service.environment
+        )
 
-        assert suite.returncode == 0, suite.stdout
+        assert suite.status == 0, suite.output
         assert service.version() == []
