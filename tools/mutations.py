@@ -174,12 +174,6 @@ MUTATIONS = [
         backend="sqlite",
     ),
     Mutation(
-        "a truncated name is not known",
-        ERRORS,
-        """str(preparer.format_constraint(constraint)).strip('"')""",
-        "constraint.name",
-    ),
-    Mutation(
         "constraints of columns are not known",
         ERRORS,
         "for check in column.constraints",
